@@ -191,7 +191,7 @@ pub mod scaler {
 /// `Step`: request words and reply words.
 ///
 /// The firmware writes scalar registers, `LOSS_SEED = S · inv_batch`, EXP = −log2 S, clears the flags, queues the compute
-/// segment and, predicated on flag `WEIGHT_GRADIENT`, the update segment.
+/// segment and, predicated on the flags `FORWARD` and `WEIGHT_GRADIENT`, the update segment.
 pub mod step {
     /// Request: scaler index | compute segment << 8 | update segment << 16.
     pub const WHAT: usize = 0;

@@ -52,8 +52,9 @@ pub const FIRMWARE_BYTES: u32 = 0x034;
 // ---- fetcher ----
 /// Word address of the segment that the next write of [`SEG_PUSH`] queues.
 pub const SEG_ADDR: u32 = 0x100;
-/// Write: queue a segment. 0: run it; k = 1..=4: run it only if flag k−1 is clear once all earlier segments are complete,
-/// else skip it. The queue holds four; writing while [`SEG_STATUS`] says full is an error of firmware (ignored).
+/// Write: queue a segment. Bits 3:0 are a mask of sticky flags: once all earlier segments are complete, the segment runs only
+/// if every flag in the mask is clear (mask 0: always), else it is skipped. The queue holds four; writing while
+/// [`SEG_STATUS`] says full is an error of firmware (ignored).
 pub const SEG_PUSH: u32 = 0x104;
 /// Read: bits 7:0 segments ended (run or skipped) mod 256, 15:8 segments skipped mod 256, 16 busy (queue not empty or a
 /// segment in flight), 17 queue full, 18 trap latched.
