@@ -1,1 +1,108 @@
-//! Under construction.
+//! What runs between the segments: the link protocol, the loss scaler, the sequence of a training step.
+//!
+//! The library is generic over [`Hardware`], a view of registers and rings. It runs as RV32IM code on the soft core, in the
+//! Verilated RTL and on boards, and natively inside the model: the same source, so the same policy and the same replies.
+//! It allocates nothing, never blocks (every wait is a state that [`Firmware::poll`] looks at again) and does not panic on
+//! anything that comes over the link.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`hardware`] | the trait between policy and machine |
+//! | [`link`] | frames out of the receive ring, frames into the transmit ring, the cache of replies |
+//! | [`scaler`] | static and dynamic loss scaling with exponent, hysteresis, floor and cap |
+//! | `requests` | what each request kind does |
+//! | `run` | a segment or a whole training step in flight |
+#![no_std]
+#![deny(missing_docs, unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod log;
+
+pub mod hardware;
+pub mod link;
+mod requests;
+mod run;
+pub mod scaler;
+
+pub use hardware::Hardware;
+pub use scaler::Scaler;
+
+use isa::frame::{self, MAX_SCALERS, MAX_SEGMENTS};
+use link::Link;
+use systole_isa as isa;
+
+/// A segment that the host has defined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub addr: u32,
+    pub words: u32,
+}
+
+/// A transfer of the mover that a request waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Transfer {
+    /// Into a memory: acknowledge, release the frame.
+    In { kind: u8, seq: u8 },
+    /// Into the transmit ring: commit the frame whose length is known already.
+    Out { next_head: u32 },
+}
+
+/// The firmware: everything that it knows between two calls of [`Firmware::poll`].
+pub struct Firmware<H: Hardware> {
+    pub(crate) hw: H,
+    pub(crate) link: Link,
+    pub(crate) segments: [Option<Segment>; MAX_SEGMENTS],
+    pub(crate) scalers: [Scaler; MAX_SCALERS],
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) flight: Option<run::Flight>,
+    pub(crate) requests: u32,
+}
+
+impl<H: Hardware> Firmware<H> {
+    /// Starts the firmware on a machine that is idle, and announces it with a `Boot` notice.
+    pub fn new(mut hw: H) -> Self {
+        let mut link = Link::new(&mut hw);
+        link.notice(&mut hw, frame::Kind::Boot, 0, 0);
+        log::info!("systole firmware started");
+        Firmware {
+            hw,
+            link,
+            segments: [None; MAX_SEGMENTS],
+            scalers: [Scaler::DISABLED; MAX_SCALERS],
+            transfer: None,
+            flight: None,
+            requests: 0,
+        }
+    }
+
+    /// Looks once at everything that may have happened. Returns whether anything did, so that a simulator knows when the
+    /// firmware is idle. Never waits.
+    pub fn poll(&mut self) -> bool {
+        let mut progress = self.poll_transfer();
+        progress |= self.poll_flight();
+        if self.transfer.is_none() {
+            progress |= self.poll_request();
+        }
+        if !progress {
+            progress = self.link.send_log(&mut self.hw);
+        }
+        progress
+    }
+
+    /// The machine underneath.
+    pub fn hardware(&mut self) -> &mut H {
+        &mut self.hw
+    }
+
+    /// The state of a loss scaler; `None` where there is no such scaler.
+    pub fn scaler(&self, index: usize) -> Option<&Scaler> {
+        self.scalers.get(index)
+    }
+
+    /// Whether a segment or a training step is in flight.
+    pub fn busy(&self) -> bool {
+        self.flight.is_some() || self.transfer.is_some()
+    }
+}

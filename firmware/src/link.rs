@@ -1,0 +1,262 @@
+//! Frames out of the receive ring and into the transmit ring, sequence numbers, and the cache of replies.
+
+use crate::hardware::Hardware;
+use systole_isa::frame::{self, ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, NakReason, REPLY, WINDOW};
+use systole_isa::regs;
+
+/// Bytes of log that one `Log` notice carries at most.
+const LOG_CHUNK: usize = 128;
+/// Room that log notices leave free in the transmit ring for replies.
+const LOG_RESERVE: u32 = 2048;
+const CACHE_WORDS: usize = MAX_CACHED_REPLY / 4;
+
+/// A frame that stands in the receive ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Byte offset of the content in the ring.
+    content: u32,
+    /// Bytes of content.
+    pub len: u32,
+    /// Kind byte.
+    pub kind: u8,
+    /// Sequence number.
+    pub seq: u8,
+}
+
+impl Received {
+    /// Bytes behind the header.
+    pub fn body_len(&self) -> u32 {
+        self.len - HEADER as u32
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Cached {
+    valid: bool,
+    kind: u8,
+    seq: u8,
+    aux: u16,
+    len: u8,
+    words: [u32; CACHE_WORDS],
+}
+
+/// The device's end of the link.
+pub struct Link {
+    rx_mask: u32,
+    tx_mask: u32,
+    rx_tail: u32,
+    tx_head: u32,
+    expected: u8,
+    nak_sent: bool,
+    rx_errors: u32,
+    /// NAKs sent so far.
+    pub naks: u32,
+    cache: [Cached; WINDOW],
+    log_seq: u8,
+}
+
+impl Link {
+    /// A link whose rings are empty.
+    pub fn new<H: Hardware>(hw: &mut H) -> Link {
+        let rings = hw.read(regs::RING_BYTES);
+        Link {
+            rx_mask: (rings & 0xffff) - 1,
+            tx_mask: (rings >> 16) - 1,
+            rx_tail: hw.read(regs::RX_TAIL),
+            tx_head: hw.read(regs::TX_HEAD),
+            expected: 0,
+            nak_sent: false,
+            rx_errors: hw.read(regs::RX_ERRORS),
+            naks: 0,
+            cache: [Cached { valid: false, kind: 0, seq: 0, aux: 0, len: 0, words: [0; CACHE_WORDS] }; WINDOW],
+            log_seq: 0,
+        }
+    }
+
+    /// The oldest frame that has not been released, and nothing of its fate decided yet.
+    pub fn peek<H: Hardware>(&mut self, hw: &mut H) -> Option<Received> {
+        if hw.read(regs::RX_HEAD) == self.rx_tail {
+            return None;
+        }
+        let len = hw.rx_word(self.rx_tail);
+        let content = (self.rx_tail + 4) & self.rx_mask;
+        let head = hw.rx_word(content);
+        Some(Received { content, len, kind: head as u8, seq: (head >> 8) as u8 })
+    }
+
+    /// Body word `i` of a frame; the caller has checked the length.
+    pub fn word<H: Hardware>(&self, hw: &mut H, f: &Received, i: usize) -> u32 {
+        hw.rx_word(self.body_offset(f, i))
+    }
+
+    /// Ring offset of body word `i`, for the mover.
+    pub fn body_offset(&self, f: &Received, i: usize) -> u32 {
+        (f.content + (HEADER + 4 * i) as u32) & self.rx_mask
+    }
+
+    /// Gives the frame's room back to the receiver.
+    pub fn release<H: Hardware>(&mut self, hw: &mut H) {
+        let len = hw.rx_word(self.rx_tail);
+        self.rx_tail = (self.rx_tail + 4 + len.next_multiple_of(4)) & self.rx_mask;
+        hw.write(regs::RX_TAIL, self.rx_tail);
+    }
+
+    /// How far a number lies behind the one expected: 0 is in turn.
+    pub fn behind(&self, seq: u8) -> u8 {
+        self.expected.wrapping_sub(seq)
+    }
+
+    /// Counts a frame that is in turn.
+    pub fn accept(&mut self) {
+        self.expected = self.expected.wrapping_add(1);
+        self.nak_sent = false;
+    }
+
+    /// Restarts the numbering after `seq` and forgets all replies.
+    pub fn restart(&mut self, seq: u8) {
+        self.expected = seq.wrapping_add(1);
+        self.nak_sent = false;
+        for c in &mut self.cache {
+            c.valid = false;
+        }
+    }
+
+    /// Asks for the expected frame, once until it comes.
+    pub fn nak<H: Hardware>(&mut self, hw: &mut H, reason: NakReason) {
+        if !self.nak_sent {
+            self.nak_sent = true;
+            self.naks = self.naks.wrapping_add(1);
+            crate::log::warning!("asking again for frame {=u8}", self.expected);
+            self.notice(hw, Kind::Nak, self.expected, reason as u16);
+        }
+    }
+
+    /// Notices damaged frames that the deframer has dropped since the last look.
+    pub fn watch_errors<H: Hardware>(&mut self, hw: &mut H) -> bool {
+        let errors = hw.read(regs::RX_ERRORS);
+        let news = errors != self.rx_errors;
+        if news {
+            self.rx_errors = errors;
+            // the frame asked for may itself be the damaged one
+            self.nak_sent = false;
+            self.nak(hw, NakReason::Damaged);
+        }
+        news
+    }
+
+    /// Free bytes of the transmit ring.
+    fn tx_room<H: Hardware>(&self, hw: &mut H) -> u32 {
+        let used = self.tx_head.wrapping_sub(hw.read(regs::TX_TAIL)) & self.tx_mask;
+        // head = tail means empty, so the last word stays free
+        self.tx_mask + 1 - 4 - used
+    }
+
+    /// Whether a frame with `content` bytes fits now.
+    pub fn can_send<H: Hardware>(&self, hw: &mut H, content: usize) -> bool {
+        self.tx_room(hw) >= 4 + (content as u32).next_multiple_of(4)
+    }
+
+    fn put<H: Hardware>(&mut self, hw: &mut H, header: [u8; HEADER], words: &[u32]) {
+        let len = (HEADER + 4 * words.len()) as u32;
+        let mut at = self.tx_head;
+        for w in [len, u32::from_le_bytes(header)].iter().chain(words) {
+            hw.tx_word(at, *w);
+            at = (at + 4) & self.tx_mask;
+        }
+        self.tx_head = at;
+        hw.write(regs::TX_HEAD, at);
+    }
+
+    /// Sends a notice of header and no body; dropped where the ring is full (the host's timeouts cover that).
+    pub fn notice<H: Hardware>(&mut self, hw: &mut H, kind: Kind, seq: u8, aux: u16) {
+        if self.can_send(hw, HEADER) {
+            self.put(hw, frame::header(kind as u8, seq, aux), &[]);
+        }
+    }
+
+    /// Sends and keeps the reply to request `kind`, number `seq`. The caller has made sure that it fits.
+    pub fn reply<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, words: &[u32]) {
+        self.keep(kind | REPLY, seq, words);
+        self.put(hw, frame::header(kind | REPLY, seq, 0), words);
+    }
+
+    /// Sends and keeps the reply to a request that failed.
+    pub fn fail<H: Hardware>(&mut self, hw: &mut H, seq: u8, code: ErrorCode, detail: [u32; 2]) {
+        crate::log::warning!("request {=u8} failed: code {=u32}", seq, code as u32);
+        let words = [code as u32, detail[0], detail[1]];
+        self.keep(Kind::Error as u8, seq, &words);
+        self.put(hw, frame::header(Kind::Error as u8, seq, 0), &words);
+    }
+
+    fn keep(&mut self, kind: u8, seq: u8, words: &[u32]) {
+        let slot = &mut self.cache[seq as usize % WINDOW];
+        slot.valid = words.len() <= CACHE_WORDS;
+        if slot.valid {
+            slot.kind = kind;
+            slot.seq = seq;
+            slot.aux = 0;
+            slot.len = words.len() as u8;
+            slot.words[..words.len()].copy_from_slice(words);
+        }
+    }
+
+    /// Answers a repeated request from the cache, if its answer is there.
+    pub fn repeat<H: Hardware>(&mut self, hw: &mut H, seq: u8) -> bool {
+        let c = self.cache[seq as usize % WINDOW];
+        if !c.valid || c.seq != seq {
+            return false;
+        }
+        self.put(hw, frame::header(c.kind, c.seq, c.aux), &c.words[..c.len as usize]);
+        true
+    }
+
+    /// Forgets the reply of `seq` before it is executed.
+    pub fn forget(&mut self, seq: u8) {
+        self.cache[seq as usize % WINDOW].valid = false;
+    }
+
+    /// Writes length and header of a reply whose `bytes` of bulk the mover will add, but does not commit it. Returns the
+    /// ring offset of the bulk and the head to commit.
+    pub fn open_bulk<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, bytes: u32) -> (u32, u32) {
+        let at = self.tx_head;
+        hw.tx_word(at, HEADER as u32 + bytes);
+        hw.tx_word((at + 4) & self.tx_mask, u32::from_le_bytes(frame::header(kind | REPLY, seq, 0)));
+        let bulk = (at + 8) & self.tx_mask;
+        (bulk, (bulk + bytes.next_multiple_of(4)) & self.tx_mask)
+    }
+
+    /// Commits a frame opened by [`Link::open_bulk`].
+    pub fn commit<H: Hardware>(&mut self, hw: &mut H, head: u32) {
+        self.tx_head = head;
+        hw.write(regs::TX_HEAD, head);
+    }
+
+    /// Sends a chunk of the defmt stream if there is any and the ring has plenty of room.
+    pub fn send_log<H: Hardware>(&mut self, hw: &mut H) -> bool {
+        if self.tx_room(hw) < LOG_RESERVE {
+            return false;
+        }
+        let mut chunk = [0u8; LOG_CHUNK];
+        let (n, lost) = hw.log_drain(&mut chunk);
+        if n == 0 {
+            return false;
+        }
+        let header = frame::header(Kind::Log as u8, self.log_seq, lost.min(0xffff) as u16);
+        self.log_seq = self.log_seq.wrapping_add(1);
+        let mut at = self.tx_head;
+        let mut put = |hw: &mut H, w: u32| {
+            hw.tx_word(at, w);
+            at = (at + 4) & self.tx_mask;
+        };
+        put(hw, (HEADER + n) as u32);
+        put(hw, u32::from_le_bytes(header));
+        for c in chunk[..n].chunks(4) {
+            let mut b = [0; 4];
+            b[..c.len()].copy_from_slice(c);
+            put(hw, u32::from_le_bytes(b));
+        }
+        self.tx_head = at;
+        hw.write(regs::TX_HEAD, at);
+        true
+    }
+}

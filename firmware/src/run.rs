@@ -1,0 +1,239 @@
+//! A segment, or a whole training step, in flight.
+
+use crate::hardware::Hardware;
+use crate::link::Received;
+use crate::requests::Failure;
+use crate::{Firmware, Segment, log};
+use systole_isa::frame::step::Outcome;
+use systole_isa::frame::{ErrorCode, HEADER, MAX_CACHED_REPLY, MAX_SCALERS, run, step};
+use systole_isa::regs::{self, Counter};
+use systole_isa::{AREGS, SREGS, flag, sreg};
+
+const ALL_FLAGS: u32 = (1 << systole_isa::FLAGS) - 1;
+/// Flags that forbid an update.
+const NO_UPDATE: u32 = 1 << flag::FORWARD | 1 << flag::WEIGHT_GRADIENT;
+/// Polls of the ABORT register before giving up on it; the hardware needs a few dozen cycles.
+const ABORT_POLLS: u32 = 10_000;
+
+/// Counters that replies report, in their order.
+const REPORTED: [Counter; 8] = [
+    Counter::MatrixBusy,
+    Counter::MatrixWait,
+    Counter::MatrixMemory,
+    Counter::VectorBusy,
+    Counter::VectorWait,
+    Counter::VectorMemory,
+    Counter::FetchBusy,
+    Counter::RowsStreamed,
+];
+
+/// What is in flight.
+#[derive(Clone, Copy)]
+enum Work {
+    Step { scaler: usize },
+    Run,
+}
+
+/// Segments in flight for one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Flight {
+    pub seq: u8,
+    kind: u8,
+    work: Work,
+    /// Low byte of SEG_STATUS once everything has ended.
+    ended: u8,
+    start: u32,
+    deadline: u32,
+    counters: [u32; 8],
+}
+
+impl<H: Hardware> Firmware<H> {
+    fn segment(&self, index: u32) -> Result<Segment, Failure> {
+        let s = self.segments.get(index as usize).copied().flatten();
+        s.ok_or((ErrorCode::BadSegment, [index, 0]))
+    }
+
+    fn read_counters(&mut self) -> [u32; 8] {
+        REPORTED.map(|c| self.hw.read(regs::COUNTER + 4 * c as u32))
+    }
+
+    /// Checks, then writes the (index, value) pairs that a request carries from body word `first` on.
+    fn write_registers(&mut self, f: &Received, counts: usize, first: usize) -> Result<(), Failure> {
+        let n = self.word(f, counts);
+        let (aregs, sregs) = ((n & 0xff) as usize, (n >> 8 & 0xff) as usize);
+        let want = 4 * (first + 2 * (aregs + sregs)) as u32;
+        if f.body_len() != want {
+            return Err((ErrorCode::BadLength, [f.body_len(), want]));
+        }
+        let room = |i: usize| if i < aregs { (1, AREGS, regs::AREG) } else { (0, SREGS, regs::SREG) };
+        for i in 0..aregs + sregs {
+            let index = self.word(f, first + 2 * i);
+            let (low, high, _) = room(i);
+            if (index as usize) < low || index as usize >= high {
+                return Err((ErrorCode::BadRegister, [index, i as u32]));
+            }
+        }
+        for i in 0..aregs + sregs {
+            let index = self.word(f, first + 2 * i);
+            let value = self.word(f, first + 2 * i + 1);
+            self.hw.write(room(i).2 + 4 * index, value);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, s: Segment, unless: u32) {
+        self.hw.write(regs::SEG_ADDR, s.addr);
+        self.hw.write(regs::SEG_PUSH, unless);
+    }
+
+    fn launch(&mut self, f: &Received, work: Work, deadline: u32, segments: &[(Segment, u32)]) {
+        self.hw.write(regs::FLAGS, ALL_FLAGS);
+        let counters = self.read_counters();
+        let ended = self.hw.read(regs::SEG_STATUS) as u8;
+        let start = self.hw.read(regs::CYCLE_LO);
+        for &(s, unless) in segments {
+            self.push(s, unless);
+        }
+        let ended = ended.wrapping_add(segments.len() as u8);
+        self.flight = Some(Flight { seq: f.seq, kind: f.kind, work, ended, start, deadline, counters });
+    }
+
+    /// `Step`: forward, loss, backward; then the update, unless a flag forbids it.
+    pub(crate) fn step(&mut self, f: &Received) -> Result<(), Failure> {
+        self.at_least(f, step::PAIRS)?;
+        let what = self.word(f, step::WHAT);
+        let index = (what & 0xff) as usize;
+        let scaler = *self.scalers.get(index).ok_or((ErrorCode::BadScaler, [index as u32, MAX_SCALERS as u32]))?;
+        let compute = self.segment(what >> 8 & 0xff)?;
+        let update = self.segment(what >> 16 & 0xff)?;
+        self.write_registers(f, step::WRITES, step::PAIRS)?;
+        let inv_batch = self.word(f, step::INV_BATCH);
+        self.hw.write(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch);
+        self.hw.write(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch));
+        self.hw.write(regs::EXP, -scaler.exponent as u32);
+        let deadline = self.word(f, step::DEADLINE);
+        self.launch(f, Work::Step { scaler: index }, deadline, &[(compute, 0), (update, NO_UPDATE)]);
+        Ok(())
+    }
+
+    /// `Run`: one segment, no policy.
+    pub(crate) fn run(&mut self, f: &Received) -> Result<(), Failure> {
+        self.at_least(f, run::PAIRS)?;
+        let index = self.word(f, run::SEGMENT);
+        let segment = self.segment(index)?;
+        self.write_registers(f, run::WRITES, run::PAIRS)?;
+        let deadline = self.word(f, run::DEADLINE);
+        self.launch(f, Work::Run, deadline, &[(segment, 0)]);
+        Ok(())
+    }
+
+    /// Stops and resets the engines; memory stays.
+    pub(crate) fn abort_engines(&mut self) {
+        self.hw.write(regs::ABORT, 1);
+        for _ in 0..ABORT_POLLS {
+            if self.hw.read(regs::ABORT) == 0 {
+                break;
+            }
+        }
+        self.hw.write(regs::TRAP, 0);
+        self.hw.write(regs::FLAGS, ALL_FLAGS);
+    }
+
+    /// Looks whether what is in flight has ended, trapped or overrun its deadline.
+    pub(crate) fn poll_flight(&mut self) -> bool {
+        let Some(flight) = self.flight else { return false };
+        let status = self.hw.read(regs::SEG_STATUS);
+        let trapped = status >> 18 & 1 == 1;
+        let ended = status as u8 == flight.ended && status >> 16 & 1 == 0;
+        let now = self.hw.read(regs::CYCLE_LO);
+        let cycles = now.wrapping_sub(flight.start);
+        let overdue = flight.deadline != 0 && cycles > flight.deadline;
+        if !(trapped || ended || overdue) || !self.link.can_send(&mut self.hw, HEADER + MAX_CACHED_REPLY) {
+            return false;
+        }
+        self.flight = None;
+        if trapped {
+            let detail = [self.hw.read(regs::TRAP), self.hw.read(regs::TRAP_INFO)];
+            self.abort_engines();
+            self.link.fail(&mut self.hw, flight.seq, ErrorCode::Trap, detail);
+        } else if ended {
+            self.finish(&flight, cycles, now);
+        } else {
+            self.abort_engines();
+            self.link.fail(&mut self.hw, flight.seq, ErrorCode::Deadline, [cycles, status]);
+        }
+        true
+    }
+
+    fn finish(&mut self, flight: &Flight, cycles: u32, now: u32) {
+        let flags = self.hw.read(regs::FLAGS);
+        let mut counters = self.read_counters();
+        for (c, before) in counters.iter_mut().zip(flight.counters) {
+            *c = c.wrapping_sub(before);
+        }
+        match flight.work {
+            Work::Step { scaler } => {
+                let words = self.finish_step(scaler, flags, counters, cycles, now);
+                self.link.reply(&mut self.hw, flight.kind, flight.seq, &words);
+            }
+            Work::Run => {
+                let mut w = [0; run::REPLY_WORDS];
+                w[run::CYCLES] = self.hw.read(regs::COUNTER + 4 * Counter::LastSegment as u32);
+                w[run::LAST_GEMM] = self.hw.read(regs::COUNTER + 4 * Counter::LastGemm as u32);
+                w[run::FLAGS] = flags;
+                w[run::COUNTERS..run::COUNTERS + 8].copy_from_slice(&counters);
+                for (i, w) in w[run::SREGS..].iter_mut().enumerate() {
+                    *w = self.hw.read(regs::SREG + 4 * (8 + i as u32));
+                }
+                self.link.reply(&mut self.hw, flight.kind, flight.seq, &w);
+            }
+        }
+    }
+
+    fn finish_step(
+        &mut self,
+        index: usize,
+        flags: u32,
+        counters: [u32; 8],
+        cycles: u32,
+        now: u32,
+    ) -> [u32; step::REPLY_WORDS] {
+        let scaler = &mut self.scalers[index];
+        let used = scaler.exponent;
+        // a forward pass that is not finite cannot be cured by any scale: the scaler is not told
+        let (outcome, decided_by) = if flags >> flag::FORWARD & 1 == 1 {
+            (Outcome::SkippedForward, flag::FORWARD)
+        } else if flags >> flag::WEIGHT_GRADIENT & 1 == 1 {
+            scaler.update(true);
+            (Outcome::SkippedGradient, flag::WEIGHT_GRADIENT)
+        } else {
+            scaler.update(false);
+            (Outcome::Updated, flag::WEIGHT_GRADIENT)
+        };
+        let scaler = *scaler;
+        match outcome {
+            Outcome::Updated => {}
+            Outcome::SkippedGradient => {
+                log::info!("overflow at scale 2^{=i32}: step skipped, scale now 2^{=i32}", used, scaler.exponent)
+            }
+            Outcome::SkippedForward => log::warning!("forward pass not finite: step skipped"),
+        }
+        let mut w = [0; step::REPLY_WORDS];
+        w[step::OUTCOME] = outcome as u32;
+        w[step::LOSS] = self.hw.read(regs::SREG + 4 * sreg::LOSS as u32);
+        w[step::CORRECT] = self.hw.read(regs::SREG + 4 * sreg::CORRECT as u32);
+        w[step::EXPONENT_USED] = used as u32;
+        w[step::EXPONENT_NEXT] = scaler.exponent as u32;
+        w[step::FLAGS] = flags;
+        if outcome != Outcome::Updated {
+            w[step::FLAG_PC] = self.hw.read(regs::FLAG_PC + 8 * decided_by as u32);
+            w[step::FLAG_ADDR] = self.hw.read(regs::FLAG_ADDR + 8 * decided_by as u32);
+        }
+        w[step::CYCLES] = cycles;
+        w[step::END_CYCLE] = now;
+        w[step::COUNTERS..step::COUNTERS + 8].copy_from_slice(&counters);
+        w[step::SKIPS] = scaler.skips_in_a_row;
+        w[step::SKIPS + 1] = scaler.skips;
+        w
+    }
+}
