@@ -23,8 +23,8 @@ fn equals_torch_gradscaler_step_by_step() {
             growth: number("growth_factor").log2() as u32,
             backoff: -number("backoff_factor").log2() as u32,
             interval: number("growth_interval") as u32,
-            floor: -100,
-            cap: 100,
+            floor: -126,
+            cap: 127,
             ..Scaler::DYNAMIC
         };
         let mut step = 0u64;
