@@ -10,6 +10,7 @@ use crate::spec::Optimise;
 use crate::tools::Tool;
 use crate::{Error, Options, Result, store};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -22,6 +23,8 @@ const HELP: &str = "install g++ (Debian: g++, or build-essential), or set CXX to
 const UNIT_BYTES: u64 = 1_500_000;
 /// Below this size a second unit costs more in headers than it saves.
 const WORTH_SPLITTING: u64 = 30_000;
+/// Stand in for LZ4 and zlib in a trace's writer where these are not installed: traces need nothing more than a compiler.
+const COMPAT: [(&str, &str); 2] = [("lz4.h", include_str!("compat/lz4.h")), ("zlib.h", include_str!("compat/zlib.h"))];
 
 /// A C++ compiler and what tells it from another.
 #[derive(Clone, Debug)]
@@ -54,7 +57,7 @@ impl Compiler {
         command
             .args(["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-w", "-pthread"])
             .args(["-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"])
-            .args(["-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"])
+            .args(["-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL", "-DVL_USER_WARN"])
             .args([format!("-DVM_TRACE={}", trace as u8), format!("-DVM_TRACE_FST={}", trace as u8)])
             .arg(format!("-I{}", include.display()))
             .arg(format!("-I{}", include.join("vltstd").display()));
@@ -112,19 +115,17 @@ impl Compiler {
         self.compile(tool, build.trace, build.top, build.folder, &units)?;
         let mut command = self.base(tool, build.trace);
         command.arg("-shared").arg("-o").arg(build.library).args(units.iter().map(|u| &u.object)).args(&runtime);
-        if build.trace {
-            command.args(build.trace_libraries());
-        }
         command.current_dir(build.folder);
         self.run(command, build.top, build.folder)
     }
 
-    /// The runtime library's objects, compiled if this Verilator and compiler have not been used before.
-    fn runtime(&self, options: &Options, tool: &Tool, build: &Build) -> Result<Vec<PathBuf>> {
+    /// What to link with: the runtime library's objects, compiled if this Verilator and compiler have not been used before.
+    fn runtime(&self, options: &Options, tool: &Tool, build: &Build) -> Result<Vec<OsString>> {
         let globals = build.listed(&["VM_GLOBAL_FAST", "VM_GLOBAL_SLOW"])?;
+        let compat = build.trace && !self.has_trace_libraries(build.folder)?;
         let mut hash = Sha256::new();
         let command = format!("{:?}", self.base(tool, build.trace));
-        for part in [&tool.identity, &self.identity, &command, &globals.join(" ")] {
+        for part in [&tool.identity, &self.identity, &command, &globals.join(" "), COMPAT[0].1, COMPAT[1].1, &compat.to_string()] {
             hash.update(part);
             hash.update([0]);
         }
@@ -132,12 +133,30 @@ impl Compiler {
         let object = |source: &String| PathBuf::from(source).with_extension("o");
         store::ensure(options, &home, "compiling Verilator's runtime", |dir| {
             options.step("compiling Verilator's runtime", || {
+                if compat {
+                    for (name, text) in COMPAT {
+                        std::fs::write(dir.join(name), text).map_err(Error::io("write", dir.join(name)))?;
+                    }
+                }
                 let unit = |s: &String| Unit { source: tool.root.join("include").join(s), object: object(s), optimise: "-O2" };
                 let units: Vec<Unit> = globals.iter().map(unit).collect();
                 self.compile(tool, build.trace, build.top, dir, &units)
             })
         })?;
-        Ok(globals.iter().map(|s| home.join(object(s))).collect())
+        let libraries: &[&str] = if build.trace && !compat { &["-llz4", "-lz"] } else { &[] };
+        let objects = globals.iter().map(|s| home.join(object(s)).into_os_string());
+        Ok(objects.chain(libraries.iter().map(Into::into)).collect())
+    }
+
+    /// Whether the libraries that Verilator's trace writer wants are installed with their headers.
+    fn has_trace_libraries(&self, folder: &Path) -> Result<bool> {
+        let source = folder.join("probe.cpp");
+        std::fs::write(&source, "#include <lz4.h>\n#include <zlib.h>\nint main() { return !LZ4_versionNumber() || !zlibVersion(); }\n")
+            .map_err(Error::io("write", &source))?;
+        let mut command = Command::new(&self.program);
+        command.args(["probe.cpp", "-o", "probe", "-llz4", "-lz"]).current_dir(folder);
+        let done = Job { command, purpose: "look for LZ4 and zlib", limit: LIMIT, help: HELP }.finish()?;
+        Ok(done.status.success())
     }
 }
 
@@ -186,10 +205,6 @@ impl Build<'_> {
             lightest.1.push(source);
         }
         Ok(groups.into_iter().map(|g| g.1).filter(|g| !g.is_empty()).collect())
-    }
-
-    fn trace_libraries(&self) -> &'static [&'static str] {
-        &["-llz4", "-lz"]
     }
 }
 

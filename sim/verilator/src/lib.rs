@@ -39,6 +39,7 @@
 //! | `CXX` | the C++ compiler, `g++` otherwise |
 
 mod compile;
+mod debian;
 mod error;
 pub mod firmware;
 mod lint;

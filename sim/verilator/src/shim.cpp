@@ -5,6 +5,7 @@
 #include "verilated_fst_c.h"
 #endif
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -122,6 +123,12 @@ void vl_stop(const char* file, int line, const char*) VL_MT_UNSAFE {
 void vl_fatal(const char* file, int line, const char*, const char* message) VL_MT_UNSAFE {
     const std::string place = file && *file ? std::string(file) + ":" + std::to_string(line) + ": " : "";
     throw std::runtime_error(place + (message ? message : "fatal"));
+}
+void vl_warn(const char* file, int line, const char*, const char* message) VL_MT_UNSAFE {
+    const std::string text = std::string(file ? file : "") + ":" + std::to_string(line) + ": " + (message ? message : "");
+    // A memory left empty would only be noticed much later.
+    if (text.find("file not found") != std::string::npos) throw std::runtime_error(text);
+    fprintf(stderr, "%%Warning: %s\n", text.c_str());
 }
 
 SHIM_API uint32_t systole_interface() { return SHIM_INTERFACE; }

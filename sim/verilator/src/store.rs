@@ -109,11 +109,12 @@ fn write_stamp(dir: &Path) -> Result<()> {
 
 fn walk(dir: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
             walk(&path, into)?;
-        } else {
-            into.push(path);
+        } else if kind.is_file() {
+            into.push(path); // links have no contents of their own
         }
     }
     Ok(())
