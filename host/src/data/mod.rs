@@ -1,1 +1,168 @@
-//! x
+//! Data sets: byte features and class labels, a fixed split into training and test rows, reproducible shuffling.
+//!
+//! Features travel to the device as bytes and are converted there to FP16, times a power of two: the largest one that brings
+//! the largest feature of the training rows to at most 1. Where a source has no split of its own, row `i` is a test row when
+//! `i` is a multiple of 5; that needs no seed and never changes.
+
+mod csv_file;
+mod idx;
+mod shuffle;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+pub use shuffle::permutation;
+
+/// Largest number of classes.
+pub const MAX_CLASSES: usize = 256;
+
+/// Rows of byte features with a class each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Features, row after row.
+    pub features: Vec<u8>,
+    /// Class of each row.
+    pub labels: Vec<u8>,
+}
+
+impl Rows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Features of row `i`, of `width` each.
+    pub fn row(&self, i: usize, width: usize) -> &[u8] {
+        &self.features[i * width..(i + 1) * width]
+    }
+}
+
+/// A data set, split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// What to call it.
+    pub name: String,
+    /// Features per row.
+    pub width: usize,
+    /// Classes: one more than the largest label.
+    pub classes: usize,
+    /// A feature's value is its byte times 2 to this power.
+    pub scale: i8,
+    /// Rows to train on.
+    pub train: Rows,
+    /// Rows to test on.
+    pub test: Rows,
+}
+
+const DIGITS: &[u8] = include_bytes!("../../data/digits.csv.gz");
+
+impl Dataset {
+    /// The bundled handwritten digits: 8×8 pixels, 1,437 rows to train on and 360 to test on.
+    pub fn digits() -> Dataset {
+        let (rows, width) = csv_file::parse(&gunzip(DIGITS).expect("bundled data")).expect("bundled data");
+        Dataset::split("digits", rows, width)
+    }
+
+    /// `digits`, a CSV file, or a folder (or one file of a pair) in the IDX format of MNIST; plain or compressed with gzip.
+    pub fn open(name: &str) -> Result<Dataset> {
+        if name == "digits" {
+            return Ok(Dataset::digits());
+        }
+        let path = Path::new(name);
+        let kind = std::fs::metadata(path).map_err(Error::io("read", path))?;
+        if kind.is_dir() {
+            return idx::open_folder(path);
+        }
+        let bytes = read(path)?;
+        let wrong = |reason| Error::Malformed { path: path.into(), format: "CSV", reason };
+        let (rows, width) = csv_file::parse(&bytes).map_err(wrong)?;
+        if rows.len() < 5 {
+            return Err(wrong(format!("it holds {} rows; 5 are the least that can be split", rows.len())));
+        }
+        Ok(Dataset::split(name, rows, width))
+    }
+
+    /// Every fifth row becomes a test row, from the first on.
+    fn split(name: &str, rows: Rows, width: usize) -> Dataset {
+        let (mut train, mut test) = (Rows::default(), Rows::default());
+        for i in 0..rows.len() {
+            let part = if i % 5 == 0 { &mut test } else { &mut train };
+            part.features.extend_from_slice(rows.row(i, width));
+            part.labels.push(rows.labels[i]);
+        }
+        Dataset::from_parts(name, train, test, width)
+    }
+
+    fn from_parts(name: &str, train: Rows, test: Rows, width: usize) -> Dataset {
+        let top = train.labels.iter().chain(&test.labels).max().map_or(0, |&l| usize::from(l));
+        let largest = train.features.iter().copied().max().unwrap_or(0).max(1);
+        let scale = -(u32::from(largest).next_power_of_two().trailing_zeros() as i8);
+        Dataset { name: name.into(), width, classes: top + 1, scale, train, test }
+    }
+}
+
+/// A file's bytes, decompressed where they start as gzip does.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    gunzip(&bytes).map_err(|e| Error::Malformed { path: path.into(), format: "gzip", reason: e.to_string() })
+}
+
+fn gunzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut out)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_digits_and_their_split_never_change() {
+        let d = Dataset::digits();
+        assert_eq!((d.train.len(), d.test.len(), d.width, d.classes, d.scale), (1437, 360, 64, 10, -4));
+        let mut hash = Sha256::new();
+        for part in [&d.train, &d.test] {
+            hash.update(&part.features);
+            hash.update(&part.labels);
+        }
+        let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "483e81b0ed14f9fe6a57edb201b6adae4f6e0cc63603cc72d7b6a13b74510481");
+        let per_class = |c: u8| d.test.labels.iter().filter(|&&l| l == c).count();
+        assert!((0..10).all(|c| (25..=45).contains(&per_class(c))));
+    }
+
+    #[test]
+    fn missing_and_malformed_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        assert!(matches!(Dataset::open(path.to_str().unwrap()), Err(Error::Io { .. })));
+        for (text, word) in [
+            ("", "empty"),
+            ("1,2,0\n1,0\n", "line 2"),
+            ("1,2,x\n", "line 1"),
+            ("1,256,0\n", "line 1"),
+            ("1,2,0\n", "5 are the least"),
+            ("0\n", "line 1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let e = Dataset::open(path.to_str().unwrap()).unwrap_err().to_string();
+            assert!(e.contains(word), "{text:?}: {e}");
+        }
+        let mut gz = DIGITS.to_vec();
+        gz.truncate(1000);
+        std::fs::write(&path, gz).unwrap();
+        assert!(matches!(Dataset::open(path.to_str().unwrap()), Err(Error::Malformed { format: "gzip", .. })));
+    }
+}

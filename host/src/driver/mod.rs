@@ -1,1 +1,26 @@
-//! x
+//! The link to a device, from bytes up to training sessions.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`framing`] | COBS and CRC: contents to wire bytes and back |
+//! | [`link`] | numbered requests, window, retransmission, deadlines |
+//! | [`requests`] | every request of the protocol as a method |
+//! | [`faults`] | a bad line as a layer, for tests and demonstrations |
+//! | [`serial`] | a serial port as a [`systole_sim::port::Port`] |
+//! | [`device`] | opens a device by its name |
+//! | [`log`] | decodes the firmware's log |
+//! | [`session`] | a compiled program on a device: upload, train, evaluate, read back |
+//! | [`explain`] | error codes in words |
+
+pub mod device;
+pub mod explain;
+pub mod faults;
+pub mod framing;
+pub mod link;
+pub mod log;
+pub mod requests;
+pub mod serial;
+pub mod session;
+
+pub use device::Device;
+pub use link::{Link, Timeouts};

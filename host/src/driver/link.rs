@@ -1,0 +1,408 @@
+//! The host's end of the link: numbered requests, a window of them outstanding, retransmission, replies.
+//!
+//! The device executes requests strictly in order, each once, and keeps its last [`WINDOW`] replies. Whatever the line loses
+//! or damages is therefore made good by sending again: from a wanted number when the device asks (a NAK), and from the
+//! oldest unanswered request when nothing is heard for a while. A request that was answered is never sent again, because it
+//! was executed. The numbers outstanding span at most [`WINDOW`], and their bytes at most half of the device's receive ring,
+//! so that a whole retransmission fits behind what may still stand there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use systole_isa::frame::{self, Content, ErrorCode, Kind, MAX_CONTENT, REPLY, WINDOW};
+use systole_sim::port::Port;
+
+use super::explain;
+use super::framing::{Deframer, Event, encode};
+use crate::error::{Error, Result};
+
+/// Bytes outstanding before the device has said how large its receive ring is: half of the smallest legal ring.
+const SMALLEST_BUDGET: usize = 2048;
+
+/// How long the link waits for what. Every wait ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Wall-clock time without any reply after which the link gives up.
+    pub deadline: Duration,
+    /// Time without a reply after which unanswered requests are sent again; doubles up to eightfold while nothing comes.
+    pub retransmit: Duration,
+    /// The same on a device that counts simulated cycles, so that a simulation does not depend on the host's speed.
+    pub retransmit_cycles: u64,
+    /// Longest single wait for bytes.
+    pub poll: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            deadline: Duration::from_secs(10),
+            retransmit: Duration::from_millis(200),
+            retransmit_cycles: 4_000_000,
+            poll: Duration::from_millis(20),
+        }
+    }
+}
+
+/// What the link has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Bytes sent, retransmissions included.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Requests submitted.
+    pub requests: u64,
+    /// Frames sent again.
+    pub retransmitted: u64,
+    /// Damaged frames received.
+    pub damaged: u64,
+    /// NAKs received.
+    pub naks: u64,
+    /// Replies that nobody was waiting for any more.
+    pub stale: u64,
+}
+
+/// Stands for a submitted request until its reply is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// A reply's body, as words or as bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply(pub Vec<u8>);
+
+impl Reply {
+    /// Word `i`; zero where the body is shorter (the typed requests check lengths first).
+    pub fn word(&self, i: usize) -> u32 {
+        self.0.get(4 * i..4 * i + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    }
+}
+
+struct Pending {
+    ticket: u64,
+    kind: Kind,
+    wire: Vec<u8>,
+    ring_bytes: usize,
+    answered: bool,
+    wanted: bool,
+    sends: u32,
+}
+
+impl Pending {
+    fn seq(&self) -> u8 {
+        self.ticket as u8
+    }
+}
+
+/// The link to one device.
+pub struct Link {
+    port: Box<dyn Port>,
+    timeouts: Timeouts,
+    deframer: Deframer,
+    pending: VecDeque<Pending>,
+    next: u64,
+    budget: usize,
+    replies: BTreeMap<u64, Result<Reply>>,
+    failed: Option<Error>,
+    phase: String,
+    quiet_since: (Instant, u64),
+    backoff: u32,
+    heard: Instant,
+    greeted: bool,
+    statistics: Statistics,
+    logs: Vec<(u8, u16, Vec<u8>)>,
+    buffer: Vec<u8>,
+}
+
+impl Link {
+    /// A link over `port`, which nothing has been said on yet.
+    pub fn new(port: Box<dyn Port>, timeouts: Timeouts) -> Link {
+        let now = Instant::now();
+        let cycles = port.cycles().unwrap_or(0);
+        Link {
+            port,
+            timeouts,
+            deframer: Deframer::default(),
+            pending: VecDeque::new(),
+            next: 0,
+            budget: SMALLEST_BUDGET,
+            replies: BTreeMap::new(),
+            failed: None,
+            phase: "connecting".into(),
+            quiet_since: (now, cycles),
+            backoff: 0,
+            heard: now,
+            greeted: false,
+            statistics: Statistics::default(),
+            logs: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Names what is being done from here on, for messages.
+    pub fn phase(&mut self, phase: impl Into<String>) {
+        self.phase = phase.into();
+    }
+
+    /// What is being done, as last named.
+    pub fn current_phase(&self) -> &str {
+        &self.phase
+    }
+
+    /// The port's name.
+    pub fn name(&self) -> String {
+        self.port.name()
+    }
+
+    /// Simulated cycles so far, where the device counts them.
+    pub fn cycles(&self) -> Option<u64> {
+        self.port.cycles()
+    }
+
+    /// What the link has seen so far.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// Chunks of the device's log since the last call: chunk number, bytes lost before it, bytes.
+    pub fn take_logs(&mut self) -> Vec<(u8, u16, Vec<u8>)> {
+        std::mem::take(&mut self.logs)
+    }
+
+    /// Allows up to half of a receive ring of `ring_bytes` to be outstanding.
+    pub(super) fn set_ring(&mut self, ring_bytes: usize) {
+        self.budget = (ring_bytes / 2).max(SMALLEST_BUDGET);
+    }
+
+    /// The device has answered a hello: from now on a `Boot` notice means that it lost its memories.
+    pub(super) fn set_greeted(&mut self) {
+        self.greeted = true;
+    }
+
+    /// Changes how long the link waits for a reply before it gives up; returns what it was.
+    pub fn set_deadline(&mut self, deadline: Duration) -> Duration {
+        std::mem::replace(&mut self.timeouts.deadline, deadline)
+    }
+
+    /// Sends a request as soon as the window has room. Its reply must be fetched with [`Link::wait`].
+    pub fn submit(&mut self, kind: Kind, body: &[u8]) -> Result<Ticket> {
+        self.enqueue(kind, body, true)
+    }
+
+    /// Sends a request whose reply says nothing. Should it fail, the next wait does.
+    pub fn post(&mut self, kind: Kind, body: &[u8]) -> Result<()> {
+        self.enqueue(kind, body, false).map(|_| ())
+    }
+
+    /// Sends a request and waits for its reply.
+    pub fn request(&mut self, kind: Kind, body: &[u8]) -> Result<Reply> {
+        let ticket = self.submit(kind, body)?;
+        self.wait(ticket)
+    }
+
+    /// The reply to a request.
+    pub fn wait(&mut self, ticket: Ticket) -> Result<Reply> {
+        self.heard = Instant::now();
+        loop {
+            if let Some(reply) = self.replies.remove(&ticket.0) {
+                return reply;
+            }
+            self.pump()?;
+        }
+    }
+
+    /// Waits until every request has been answered.
+    pub fn drain(&mut self) -> Result<()> {
+        self.heard = Instant::now();
+        while self.pending.iter().any(|p| !p.answered) {
+            self.pump()?;
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn enqueue(&mut self, kind: Kind, body: &[u8], wanted: bool) -> Result<Ticket> {
+        let length = frame::HEADER + body.len();
+        assert!(length <= MAX_CONTENT, "a content of {length} bytes");
+        let ring_bytes = 4 + length.next_multiple_of(4);
+        self.heard = Instant::now();
+        while self.pending.len() >= WINDOW || (!self.pending.is_empty() && self.outstanding_bytes() + ring_bytes > self.budget) {
+            self.pump()?;
+        }
+        let ticket = self.next;
+        self.next += 1;
+        let mut content = Vec::with_capacity(length);
+        content.extend_from_slice(&frame::header(kind as u8, ticket as u8, 0));
+        content.extend_from_slice(body);
+        let wire = encode(&content);
+        if self.pending.is_empty() {
+            self.restart_timer();
+        }
+        self.statistics.requests += 1;
+        self.pending.push_back(Pending { ticket, kind, wire, ring_bytes, answered: false, wanted, sends: 0 });
+        self.transmit(self.pending.len() - 1)?;
+        Ok(Ticket(ticket))
+    }
+
+    fn outstanding_bytes(&self) -> usize {
+        self.pending.iter().filter(|p| !p.answered).map(|p| p.ring_bytes).sum()
+    }
+
+    fn transmit(&mut self, index: usize) -> Result<()> {
+        let p = &mut self.pending[index];
+        p.sends += 1;
+        if p.sends > 1 {
+            self.statistics.retransmitted += 1;
+        }
+        self.statistics.sent += p.wire.len() as u64;
+        if p.kind == Kind::Hello && p.sends > 1 {
+            // whatever half a frame stands in the device's deframer ends here
+            self.port.send(&[0]).map_err(|source| lost(&*self.port, &self.phase, source))?;
+        }
+        self.port.send(&p.wire).map_err(|source| lost(&*self.port, &self.phase, source))
+    }
+
+    /// Sends unanswered requests again, from number `from` on (`None`: all).
+    fn retransmit(&mut self, from: Option<u8>) -> Result<()> {
+        let first = match from {
+            None => 0,
+            Some(seq) => match self.pending.iter().position(|p| p.seq() == seq) {
+                Some(i) => i,
+                // a NAK that was overtaken by the reply
+                None => return Ok(()),
+            },
+        };
+        for i in first..self.pending.len() {
+            if !self.pending[i].answered {
+                self.transmit(i)?;
+            }
+        }
+        self.quiet_since = (Instant::now(), self.port.cycles().unwrap_or(0));
+        Ok(())
+    }
+
+    fn restart_timer(&mut self) {
+        self.backoff = 0;
+        self.quiet_since = (Instant::now(), self.port.cycles().unwrap_or(0));
+    }
+
+    /// Receives what there is, waits for it briefly, and sends again or gives up where it is time to.
+    fn pump(&mut self) -> Result<()> {
+        self.buffer.clear();
+        let got = match self.port.receive(&mut self.buffer, self.timeouts.poll) {
+            Ok(n) => n,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => 0,
+            Err(source) => return Err(lost(&*self.port, &self.phase, source)),
+        };
+        self.statistics.received += got as u64;
+        if got > 0 {
+            let (mut events, buffer) = (Vec::new(), std::mem::take(&mut self.buffer));
+            self.deframer.push(&buffer, |e| events.push(e));
+            self.buffer = buffer;
+            for event in events {
+                self.handle(event)?;
+            }
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.watch_time()
+    }
+
+    fn watch_time(&mut self) -> Result<()> {
+        let Some(oldest) = self.pending.iter().find(|p| !p.answered) else { return Ok(()) };
+        if self.heard.elapsed() > self.timeouts.deadline {
+            return Err(Error::Timeout {
+                port: self.port.name(),
+                phase: self.phase.clone(),
+                limit: self.timeouts.deadline,
+                request: format!("{:?}", oldest.kind),
+                seq: oldest.seq(),
+                sends: oldest.sends,
+                outstanding: self.pending.iter().filter(|p| !p.answered).count(),
+                received: self.statistics.received,
+            });
+        }
+        let due = match self.port.cycles() {
+            Some(now) => now - self.quiet_since.1 > self.timeouts.retransmit_cycles << self.backoff,
+            None => self.quiet_since.0.elapsed() > self.timeouts.retransmit * (1 << self.backoff),
+        };
+        if due {
+            tracing::debug!(phase = %self.phase, "no reply: sending again");
+            self.backoff = (self.backoff + 1).min(3);
+            self.retransmit(None)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<()> {
+        let bytes = match event {
+            Event::Content(bytes) => bytes,
+            Event::Damaged(length) => {
+                tracing::debug!(length, "damaged frame received");
+                self.statistics.damaged += 1;
+                // it may have been a reply: ask soon
+                return if self.greeted { self.retransmit(None) } else { Ok(()) };
+            }
+        };
+        let Some(c) = Content::parse(&bytes) else { return Ok(()) };
+        match Kind::from_u8(c.kind) {
+            Some(Kind::Log) => self.logs.push((c.seq, c.aux, c.body.to_vec())),
+            Some(Kind::Nak) => {
+                self.statistics.naks += 1;
+                self.retransmit(Some(c.seq))?;
+            }
+            Some(Kind::Boot) => {
+                if self.greeted {
+                    return Err(Error::DeviceRestarted { port: self.port.name(), phase: self.phase.clone() });
+                }
+            }
+            _ => self.take_reply(c),
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, c: Content<'_>) {
+        let found = self.pending.iter_mut().find(|p| p.seq() == c.seq && !p.answered);
+        let fits = |p: &Pending| c.kind == p.kind as u8 | REPLY || c.kind == Kind::Error as u8;
+        let Some(p) = found.filter(|p| fits(p)) else {
+            self.statistics.stale += 1;
+            return;
+        };
+        p.answered = true;
+        let (ticket, wanted) = (p.ticket, p.wanted);
+        let result = if c.kind == Kind::Error as u8 {
+            Err(refusal(&self.port.name(), &self.phase, p.kind, &c))
+        } else {
+            Ok(Reply(c.body.to_vec()))
+        };
+        match result {
+            result if wanted => {
+                self.replies.insert(ticket, result);
+            }
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+            Ok(_) => {}
+        }
+        while self.pending.front().is_some_and(|p| p.answered) {
+            self.pending.pop_front();
+        }
+        self.heard = Instant::now();
+        self.restart_timer();
+    }
+}
+
+fn lost(port: &dyn Port, phase: &str, source: std::io::Error) -> Error {
+    Error::PortLost { port: port.name(), phase: phase.into(), source }
+}
+
+fn refusal(port: &str, phase: &str, request: Kind, c: &Content<'_>) -> Error {
+    let [code, a, b] = [0, 1, 2].map(|i| c.word(i).unwrap_or(0));
+    if ErrorCode::from_u32(code) == Some(ErrorCode::Version) {
+        return Error::Version {
+            port: port.into(),
+            host_protocol: systole_isa::PROTOCOL_VERSION,
+            host_isa: systole_isa::ISA_VERSION,
+            device_protocol: a,
+            device_isa: b,
+        };
+    }
+    Error::Device { request: format!("{request:?}"), phase: phase.into(), code, explanation: explain::error(code, a, b) }
+}

@@ -1,0 +1,63 @@
+//! A serial port: a board, or a simulator behind a pseudo-terminal.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use systole_sim::port::Port;
+
+use crate::error::{Error, Result};
+
+/// Bits per second that boards run at.
+pub const BAUD: u32 = 3_000_000;
+
+/// Longest wait for the operating system to take bytes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A serial port.
+pub struct SerialPort {
+    inner: Box<dyn serialport::SerialPort>,
+    path: String,
+}
+
+impl SerialPort {
+    /// Opens the port at `path`.
+    pub fn open(path: &str, baud: u32) -> Result<SerialPort> {
+        if !std::path::Path::new(path).exists() {
+            return Err(Error::UnknownDevice { name: path.into(), reason: "neither a simulated device nor an existing port".into() });
+        }
+        let inner = serialport::new(path, baud).timeout(WRITE_TIMEOUT).open().map_err(|e| match e.kind() {
+            serialport::ErrorKind::Io(kind) => {
+                Error::Io { action: "open", path: path.into(), source: io::Error::new(kind, e.description.clone()) }
+            }
+            _ => Error::UnknownDevice { name: path.into(), reason: e.description.clone() },
+        })?;
+        // what an earlier program left unread is not for us
+        let _ = inner.clear(serialport::ClearBuffer::All);
+        Ok(SerialPort { inner, path: path.into() })
+    }
+}
+
+impl Port for SerialPort {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.inner.set_timeout(WRITE_TIMEOUT).map_err(io::Error::from)?;
+        self.inner.write_all(bytes)
+    }
+
+    fn receive(&mut self, out: &mut Vec<u8>, timeout: Duration) -> io::Result<usize> {
+        self.inner.set_timeout(timeout).map_err(io::Error::from)?;
+        let mut chunk = [0; 4096];
+        match self.inner.read(&mut chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                out.extend_from_slice(&chunk[..n]);
+                Ok(n)
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.path.clone()
+    }
+}
