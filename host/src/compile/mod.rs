@@ -1,0 +1,263 @@
+//! From a graph to a program and a memory plan for one machine.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cost`] | cycles of an instruction and of a stream of them |
+//! | [`functions`] | exp, log, reciprocal as sequences of vector operations |
+//! | [`plan`] | which tensor lies where |
+//! | `schedule` | dependences, issue order, wait distances |
+//! | `build` | views, products and vector operations over planned tensors |
+//! | `network` | declares a network's tensors and emits its forward and backward passes |
+//! | `loss` | softmax cross-entropy, its gradient, right predictions |
+//! | `update` | optimizers |
+//! | `gemm` | one product by itself |
+//!
+//! **Layout.** A matrix with samples as rows has a pitch ≡ 1 (mod N) that leaves at least one column free; that column holds
+//! ones, so the product that makes a weight gradient makes the bias gradient too. Such a matrix is read along rows or columns
+//! at the same cost, so no transpose is ever stored.
+
+pub mod cost;
+pub mod functions;
+pub mod plan;
+
+mod build;
+mod gemm;
+mod loss;
+mod network;
+mod schedule;
+mod update;
+
+pub use gemm::{CompiledGemm, GemmSpec, gemm};
+pub use network::network;
+
+use plan::MemoryPlan;
+use systole_isa::machine::Machine;
+use systole_isa::operand::Addr;
+use systole_isa::regs::Space;
+
+/// FP16 class number of a padded row: above every class that a network may have.
+pub const PADDED_LABEL: u32 = 2047;
+
+/// Why something cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// A tensor does not fit.
+    #[error(
+        "tensor `{tensor}` does not fit: it needs {need} bytes of {memory}, and {room} of the {plane} bytes of a plane are \
+         left (all tensors together need {total} of {} bytes)", 2 * plane
+    )]
+    Memory {
+        /// Its name.
+        tensor: String,
+        /// Which memory.
+        memory: &'static str,
+        /// Bytes it needs, in one piece.
+        need: u64,
+        /// Bytes left in the emptier plane.
+        room: u64,
+        /// Bytes of a plane.
+        plane: u64,
+        /// Bytes that all tensors of that memory need.
+        total: u64,
+    },
+    /// ReLU masks do not fit.
+    #[error("the ReLU mask of `{tensor}` does not fit: it needs {need} bits of mask memory, and {room} are left")]
+    Mask {
+        /// The activation.
+        tensor: String,
+        /// Bits it needs.
+        need: u64,
+        /// Bits left.
+        room: u64,
+    },
+    /// The program is too long.
+    #[error("the program needs {need} words, and program memory holds {room}")]
+    Program {
+        /// Words it needs.
+        need: usize,
+        /// Words there are.
+        room: u32,
+    },
+    /// A size that instructions cannot express.
+    #[error("{what} is {size}; it must be between 1 and {limit}")]
+    Size {
+        /// Of what.
+        what: String,
+        /// How large.
+        size: u64,
+        /// Largest possible.
+        limit: u64,
+    },
+    /// A machine that contradicts itself.
+    #[error("impossible machine: {0}")]
+    Machine(&'static str),
+    /// A graph that the compiler has no rule for.
+    #[error("cannot compile `{node}`: {why}")]
+    Unsupported {
+        /// The node.
+        node: String,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// A fault of the compiler itself, caught before upload.
+    #[error("the compiler made a faulty program: {0}")]
+    Fault(String),
+}
+
+/// A matrix in a memory: element (r, c) lies at `addr + r·pitch + c`. A row-major walk over it gives the tensor's elements in
+/// PyTorch's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorPlace {
+    /// Memory: `Hmem` (FP16) or `Smem` (FP32).
+    pub space: Space,
+    /// Element (0, 0).
+    pub addr: Addr,
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub cols: u32,
+    /// Elements between the starts of rows.
+    pub pitch: u32,
+}
+
+/// A named piece of the program, as a device's segment table wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// `compute`, `update`, `evaluate`, or `gemm`.
+    pub name: String,
+    /// First word in program memory.
+    pub addr: u32,
+    /// Words.
+    pub words: u32,
+}
+
+/// Constants to be written once, before the first step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Memory.
+    pub space: Space,
+    /// First element.
+    pub addr: Addr,
+    /// Elements per row.
+    pub row_len: u32,
+    /// Rows.
+    pub rows: u32,
+    /// Elements between the starts of rows.
+    pub pitch: u32,
+    /// Elements, little endian, in the space's own size.
+    pub data: Vec<u8>,
+    /// For logs.
+    pub what: String,
+}
+
+/// One of the two places where a batch may lie, and how a request selects it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotBinding {
+    /// `(register, value)` of the address registers that a Step or Run request on this slot must write.
+    pub registers: Vec<(u8, u32)>,
+    /// FP16 `[batch, features]`. Write rows of `features` elements at this pitch: what lies between holds ones.
+    pub input: TensorPlace,
+    /// FP16 `[1, batch]`: class numbers, [`PADDED_LABEL`] for a padded row (whose features should be zeros).
+    pub labels: TensorPlace,
+}
+
+/// Where one parameter lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// PyTorch's name.
+    pub name: String,
+    /// PyTorch's shape.
+    pub shape: Vec<usize>,
+    /// FP32 master copy.
+    pub master: TensorPlace,
+    /// FP16 copy that products read; the update writes it, the host writes it once at the start.
+    pub half: TensorPlace,
+    /// FP16 gradient times the loss scale.
+    pub gradient: TensorPlace,
+    /// FP32 optimizer state with its PyTorch name; zeros at the start.
+    pub state: Vec<(String, TensorPlace)>,
+}
+
+/// Segment indices of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepBinding {
+    /// Forward, loss, backward.
+    pub compute: u32,
+    /// Optimizer.
+    pub update: u32,
+}
+
+/// Predicted cycles of one instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictedInstruction {
+    /// Word address.
+    pub addr: u32,
+    /// What it is for.
+    pub label: String,
+    /// Engine.
+    pub engine: cost::Engine,
+    /// Cycle in its segment at which it starts.
+    pub start: u64,
+    /// Cycle in its segment at which its last result is written.
+    pub done: u64,
+}
+
+/// Predicted cycles of one segment, from its start with idle engines to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictedSegment {
+    /// Its name.
+    pub name: String,
+    /// Cycles.
+    pub cycles: u64,
+    /// Cycles in which the matrix engine streams.
+    pub matrix: u64,
+    /// Cycles in which the vector engine issues.
+    pub vector: u64,
+    /// Every engine instruction, in issue order.
+    pub instructions: Vec<PredictedInstruction>,
+}
+
+/// The optimizer. Hyper-parameters travel in scalar registers, not in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimizer {
+    /// `p −= lr·(g/S)`, or with momentum `buf = μ·buf + g/S; p −= lr·buf`, as in PyTorch.
+    Sgd {
+        /// Keep a momentum buffer.
+        momentum: bool,
+    },
+}
+
+/// A network compiled for one machine, batch size and optimizer.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The machine.
+    pub machine: Machine,
+    /// Rows per batch.
+    pub batch: u32,
+    /// Program memory from word 0.
+    pub program: Vec<u32>,
+    /// Segments, in the order of their indices.
+    pub segments: Vec<Segment>,
+    /// Constants.
+    pub uploads: Vec<Upload>,
+    /// Input of slot 0.
+    pub input: TensorPlace,
+    /// Labels of slot 0.
+    pub labels: TensorPlace,
+    /// Both slots.
+    pub slots: [SlotBinding; 2],
+    /// Parameters in PyTorch's order.
+    pub parameters: Vec<Parameter>,
+    /// FP16 `[batch, classes]`.
+    pub logits: TensorPlace,
+    /// Segments of a training step.
+    pub step: StepBinding,
+    /// Segment that computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only.
+    pub evaluate: u32,
+    /// What lies where.
+    pub plan: MemoryPlan,
+    /// Multiply-accumulates of one step, without padding and bias gradients.
+    pub macs_per_step: u64,
+    /// Cost model's view, one per segment.
+    pub predicted: Vec<PredictedSegment>,
+}

@@ -1,0 +1,485 @@
+//! A whole network: its tensors, then its three segments.
+
+use super::build::{Builder, Epilogue, Matrix, append, check, odd_pitch};
+use super::cost::Cost;
+use super::loss::{self, LossTensors};
+use super::plan::{Class, Conflict, Lifetime, MemoryPlan, PlannedTensor, Request, place};
+use super::update::{UpdateTensors, state_names, update};
+use super::{CompileError, Compiled, Optimizer, Parameter, SlotBinding, StepBinding, TensorPlace, Upload};
+use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
+use systole_isa::flag;
+use systole_isa::machine::Machine;
+use systole_isa::operand::{Addr, Base};
+use systole_isa::regs::Space;
+
+/// Address register of the input slot.
+const INPUT_REGISTER: u8 = 1;
+/// Address register of the label slot.
+const LABEL_REGISTER: u8 = 2;
+/// Most chunks that a batch is cut into so that loss and products overlap.
+const MAX_CHUNKS: u32 = 4;
+const FP16_ONE: u16 = 0x3c00;
+
+/// A dense layer with the ReLU that follows it, if one does.
+struct Layer {
+    name: String,
+    inputs: u32,
+    outputs: u32,
+    relu: bool,
+    weight: ParameterId,
+    bias: ParameterId,
+    /// Graph node whose value the layer reads.
+    source: NodeId,
+    /// The dense node.
+    dense: NodeId,
+    /// The node whose value it produces: the ReLU, or the dense node itself.
+    value: NodeId,
+}
+
+/// The graph as a chain of layers, or what in it has no rule.
+fn layers(graph: &Graph) -> Result<Vec<Layer>, CompileError> {
+    let unsupported = |node: NodeId, why| CompileError::Unsupported { node: graph.node(node).name.clone(), why };
+    let mut layers: Vec<Layer> = Vec::new();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let id = NodeId(i);
+        if node.op != Op::SoftmaxCrossEntropy && graph.users(id).len() != 1 {
+            return Err(unsupported(id, "each value must have exactly one user"));
+        }
+        let previous = layers.last().map(|l| l.value);
+        match node.op {
+            Op::Input => {}
+            Op::Dense { weight, bias } => {
+                let source = node.inputs[0];
+                layers.push(Layer {
+                    name: node.name.clone(),
+                    inputs: graph.node(source).features as u32,
+                    outputs: node.features as u32,
+                    relu: false,
+                    weight,
+                    bias,
+                    source,
+                    dense: id,
+                    value: id,
+                });
+            }
+            Op::Relu => match layers.last_mut() {
+                Some(l) if l.value == node.inputs[0] && !l.relu => {
+                    l.relu = true;
+                    l.value = id;
+                }
+                _ => return Err(unsupported(id, "a ReLU must follow a dense layer")),
+            },
+            Op::SoftmaxCrossEntropy => {
+                if previous != Some(node.inputs[0]) || layers.last().is_some_and(|l| l.relu) {
+                    return Err(unsupported(id, "the loss must follow a dense layer"));
+                }
+            }
+        }
+    }
+    if layers.is_empty() {
+        return Err(CompileError::Unsupported { node: "network".into(), why: "it has no dense layer" });
+    }
+    Ok(layers)
+}
+
+/// Tensors as they are declared; places come once all are known.
+#[derive(Default)]
+struct Declarations {
+    requests: Vec<Request>,
+    shapes: Vec<(u32, u32, u32)>,
+    conflicts: Vec<Conflict>,
+}
+
+impl Declarations {
+    fn add(&mut self, name: String, class: Class, space: Space, plane: Option<u32>, shape: (u32, u32, u32)) -> usize {
+        let (rows, cols, pitch) = shape;
+        let resident = matches!(class, Class::Weights | Class::Moments);
+        let lifetime = if resident { Lifetime::Resident } else { Lifetime::Step };
+        let words = (rows as u64 - 1) * pitch as u64 + (cols as u64).max(if rows > 1 { pitch as u64 } else { 0 });
+        self.requests.push(Request { name, class, space, words, lifetime, plane });
+        self.shapes.push((rows, cols, pitch));
+        self.requests.len() - 1
+    }
+    fn half(&mut self, name: String, class: Class, shape: (u32, u32, u32)) -> usize {
+        self.add(name, class, Space::Hmem, None, shape)
+    }
+    fn single(&mut self, name: String, class: Class, plane: u32, shape: (u32, u32, u32)) -> usize {
+        self.add(name, class, Space::Smem, Some(plane), shape)
+    }
+    /// The operands of a product: `steps` k tiles times n tiles times N is what a shared port costs.
+    fn conflict(&mut self, a: usize, b: usize, cycles: u64) {
+        self.conflicts.push(Conflict { a, b, cycles });
+    }
+}
+
+/// Indices of a layer's tensors.
+struct LayerTensors {
+    half: [usize; 2],
+    master: [usize; 2],
+    state: [Vec<usize>; 2],
+    gradient: usize,
+    /// Output value, by its output the gradient, and its ReLU mask.
+    value: usize,
+    value_gradient: usize,
+    mask: Option<u32>,
+}
+
+struct Network<'a> {
+    graph: &'a Graph,
+    batch: u32,
+    optimizer: Optimizer,
+    cost: Cost,
+    layers: Vec<Layer>,
+    tensors: Vec<LayerTensors>,
+    slots: [(usize, usize); 2],
+    scratch: Vec<usize>,
+    ramp: usize,
+    mask_bits: u32,
+    places: Vec<TensorPlace>,
+    planned: Vec<PlannedTensor>,
+}
+
+/// Compiles `graph` for batches of `batch` rows on `machine`.
+pub fn network(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) -> Result<Compiled, CompileError> {
+    if let Some(rule) = machine.invalid() {
+        return Err(CompileError::Machine(rule));
+    }
+    let size = |what: &str, size: u64, limit: u64| match size {
+        s if (1..=limit).contains(&s) => Ok(()),
+        size => Err(CompileError::Size { what: what.into(), size, limit }),
+    };
+    size("batch size", batch as u64, 32767)?;
+    // A pitch must fit a 16-bit signed stride.
+    for node in &graph.nodes {
+        size(&format!("features of `{}`", node.name), node.features as u64, 32767 - 2 * machine.lanes as u64)?;
+    }
+    size("number of classes less one", graph.classes().saturating_sub(1) as u64, super::PADDED_LABEL as u64 - 1)?;
+    let net = declare(graph, batch, optimizer, machine)?;
+    let mut best: Option<Compiled> = None;
+    let mut error = None;
+    for chunks in 1..=MAX_CHUNKS {
+        if chunks > 1 && batch < chunks * machine.lanes {
+            break;
+        }
+        match net.emit(chunks) {
+            Ok(c) if best.as_ref().is_none_or(|b| c.predicted[0].cycles < b.predicted[0].cycles) => best = Some(c),
+            Ok(_) => {}
+            Err(e) => error = error.or(Some(e)),
+        }
+    }
+    match (best, error) {
+        (Some(c), _) => Ok(c),
+        (None, Some(e)) => Err(e),
+        (None, None) => unreachable!("one chunk is always tried"),
+    }
+}
+
+fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) -> Result<Network<'_>, CompileError> {
+    let layers = layers(graph)?;
+    let n = machine.lanes;
+    let mut d = Declarations::default();
+    let pitch = |cols: u32| odd_pitch(cols, n);
+    let features = graph.input_features() as u32;
+    let slots = [0, 1].map(|s| {
+        let x = d.half(format!("input {s}"), Class::Activations, (batch, features, pitch(features)));
+        (x, d.half(format!("labels {s}"), Class::Activations, (1, batch, batch)))
+    });
+    let mut tensors: Vec<LayerTensors> = Vec::new();
+    let mut mask_bits = 0u32;
+    for (i, l) in layers.iter().enumerate() {
+        let names = [&graph.parameter(l.weight).name, &graph.parameter(l.bias).name];
+        let dense = [(l.outputs, l.inputs, l.inputs), (1, l.outputs, l.outputs)];
+        let weight = d.half(format!("{} FP16", names[0]), Class::Weights, (l.outputs, l.inputs, pitch(l.inputs)));
+        let bias = d.half(format!("{} FP16", names[1]), Class::Weights, dense[1]);
+        let master = [0, 1].map(|p| d.single(format!("{} master", names[p]), Class::Weights, 0, dense[p]));
+        let state = [0, 1].map(|p| {
+            let of = |s: &&str| d.single(format!("{} {s}", names[p]), Class::Moments, 1, dense[p]);
+            state_names(optimizer).iter().map(of).collect::<Vec<_>>()
+        });
+        let shape = (l.outputs, l.inputs + 1, pitch(l.inputs));
+        let gradient = d.half(format!("{} and bias gradient", names[0]), Class::Gradients, shape);
+        let shape = (batch, l.outputs, pitch(l.outputs));
+        let value = d.half(format!("{} output", l.name), Class::Activations, shape);
+        let value_gradient = d.half(format!("{} output gradient", l.name), Class::Gradients, shape);
+        let mut mask = None;
+        if l.relu {
+            let need = batch as u64 * shape.2 as u64;
+            let room = (machine.mask_bits - mask_bits) as u64;
+            if need > room {
+                return Err(CompileError::Mask { tensor: format!("{} output", l.name), need, room });
+            }
+            mask = Some(mask_bits);
+            mask_bits += need.next_multiple_of(n as u64).min(room) as u32;
+        }
+        let tiles = |a: u32, b: u32| a.div_ceil(n) as u64 * b.div_ceil(n) as u64 * n as u64;
+        let sources = if i == 0 { slots.map(|s| s.0).to_vec() } else { vec![tensors[i - 1].value] };
+        for x in sources {
+            d.conflict(x, weight, tiles(l.inputs, l.outputs.min(batch)));
+            d.conflict(x, value_gradient, tiles(batch, l.inputs.min(l.outputs)));
+        }
+        if i > 0 {
+            d.conflict(weight, value_gradient, tiles(l.outputs, l.inputs.min(batch)));
+        }
+        tensors.push(LayerTensors { half: [weight, bias], master, state, gradient, value, value_gradient, mask });
+    }
+    let classes = graph.classes() as u32;
+    let ramp = d.single("class numbers".into(), Class::Workspace, 1, (1, classes, classes));
+    let (wide, folded, narrow) = ((classes, batch, batch), (classes.div_ceil(2), batch, batch), (1, batch, batch));
+    let mut scratch = Vec::new();
+    for (name, plane, shape) in [
+        ("shifted", 0, wide),
+        ("exp 0", 0, wide),
+        ("exp 1", 0, wide),
+        ("exp 2", 1, wide),
+        ("exp 3", 1, wide),
+        ("onehot", 1, wide),
+        ("onehot·seed", 1, wide),
+        ("maximum", 1, folded),
+        ("sum", 0, folded),
+        ("valid", 1, narrow),
+        ("seed", 0, narrow),
+        ("factor", 1, narrow),
+        ("row loss", 1, narrow),
+        ("right", 0, narrow),
+        ("reciprocal 0", 0, narrow),
+        ("reciprocal 1", 1, narrow),
+        ("reciprocal 2", 1, narrow),
+        ("log 0", 0, narrow),
+        ("log 1", 0, narrow),
+        ("log 2", 1, narrow),
+        ("log 3", 1, narrow),
+    ] {
+        scratch.push(d.single(format!("loss {name}"), Class::Workspace, plane, shape));
+    }
+    let planned = place(&d.requests, &d.conflicts, &machine)?;
+    let place = |(t, &(rows, cols, pitch)): (&PlannedTensor, &(u32, u32, u32))| TensorPlace {
+        space: t.space,
+        addr: t.addr,
+        rows,
+        cols,
+        pitch,
+    };
+    let places = planned.iter().zip(&d.shapes).map(place).collect();
+    let cost = Cost::new(machine);
+    Ok(Network { graph, batch, optimizer, cost, layers, tensors, slots, scratch, ramp, mask_bits, places, planned })
+}
+
+impl Network<'_> {
+    fn matrix(&self, tensor: usize) -> Matrix {
+        Matrix::of(&self.places[tensor])
+    }
+
+    /// The network's input, through its address register.
+    fn input(&self) -> Matrix {
+        let base = Base::indexed(Addr(0), INPUT_REGISTER);
+        Matrix { base, ..self.matrix(self.slots[0].0) }
+    }
+
+    /// What layer `i` reads.
+    fn source(&self, i: usize) -> Matrix {
+        if self.graph.node(self.layers[i].source).op == Op::Input { self.input() } else { self.matrix(self.tensors[i - 1].value) }
+    }
+
+    fn loss_tensors(&self) -> LossTensors {
+        let last = self.tensors.last().expect("a network has layers");
+        let s = |i: usize| self.matrix(self.scratch[i]);
+        let labels = Matrix { base: Base::indexed(Addr(0), LABEL_REGISTER), ..self.matrix(self.slots[0].1) };
+        LossTensors {
+            classes: self.graph.classes() as u32,
+            batch: self.batch,
+            logits: self.matrix(last.value),
+            gradient: self.matrix(last.value_gradient),
+            labels,
+            ramp: self.matrix(self.ramp).t(),
+            shifted: s(0),
+            wide: [[s(1), s(2)], [s(3), s(4)]],
+            onehot: s(5),
+            onehot_seed: s(6),
+            maximum: s(7),
+            sum: s(8),
+            valid: s(9),
+            seed: s(10),
+            factor: s(11),
+            row_loss: s(12),
+            right: s(13),
+            narrow: [[s(14), s(14)], [s(15), s(16)]],
+            narrow_log: [[s(17), s(18)], [s(19), s(20)]],
+        }
+    }
+
+    /// `(first row, rows)` of each chunk: multiples of the lanes, as even as they come.
+    fn chunks(&self, count: u32) -> Vec<(u32, u32)> {
+        let n = self.cost.machine.lanes;
+        let cut = |i: u32| if i == count { self.batch } else { (self.batch * i / count).next_multiple_of(n).min(self.batch) };
+        (0..count).map(|i| (cut(i), cut(i + 1) - cut(i))).filter(|c| c.1 > 0).collect()
+    }
+
+    fn forward(&self, b: &mut Builder, (start, rows): (u32, u32), training: bool) {
+        for (i, (l, t)) in self.layers.iter().zip(&self.tensors).enumerate() {
+            let out = self.matrix(t.value).at(start, 0);
+            let mask = |m: u32| Base::at(Addr(m + start * out.row));
+            let e = Epilogue {
+                bias: Some(self.matrix(t.half[1]).base),
+                relu: l.relu,
+                mask_write: t.mask.filter(|_| training).map(mask),
+                flag: Some(flag::FORWARD),
+                ..Epilogue::default()
+            };
+            let (x, w) = (self.source(i).at(start, 0), self.matrix(t.half[0]).t());
+            b.product(&format!("{} forward", l.name), (rows, l.inputs, l.outputs), x, w, out, e);
+        }
+    }
+
+    fn backward(&self, b: &mut Builder, chunks: &[(u32, u32)]) {
+        let layer_of = |node: NodeId| self.layers.iter().position(|l| l.dense == node).expect("dense nodes are layers");
+        for step in differentiate(self.graph) {
+            match step.op {
+                // The loss is emitted with its chunk of the forward pass; a ReLU's derivative is the mask of a product.
+                GradientOp::Loss | GradientOp::Relu => {}
+                GradientOp::DenseInput => {
+                    let i = layer_of(step.node);
+                    let (l, t, below) = (&self.layers[i], &self.tensors[i], &self.tensors[i - 1]);
+                    for &(start, rows) in chunks {
+                        let out = self.matrix(below.value_gradient).at(start, 0);
+                        let mask_apply = below.mask.map(|m| Base::at(Addr(m + start * out.row)));
+                        let e = Epilogue { mask_apply, flag: Some(flag::ACTIVATION_GRADIENT), ..Epilogue::default() };
+                        let (dy, w) = (self.matrix(t.value_gradient).at(start, 0), self.matrix(t.half[0]));
+                        b.product(&format!("{} dX", l.name), (rows, l.outputs, l.inputs), dy, w, out, e);
+                    }
+                }
+                GradientOp::DenseParameters { .. } => {
+                    let i = layer_of(step.node);
+                    let (l, t) = (&self.layers[i], &self.tensors[i]);
+                    let e = Epilogue { flag: Some(flag::WEIGHT_GRADIENT), ..Epilogue::default() };
+                    let (dy, x) = (self.matrix(t.value_gradient).t(), self.source(i));
+                    let out = self.matrix(t.gradient);
+                    // One column more than the layer has inputs: x's column of ones gives the bias gradient.
+                    b.product(&format!("{} dW", l.name), (l.outputs, self.batch, l.inputs + 1), dy, x, out, e);
+                }
+            }
+        }
+    }
+
+    fn emit(&self, chunk_count: u32) -> Result<Compiled, CompileError> {
+        let machine = self.cost.machine;
+        let chunks = self.chunks(chunk_count);
+        let loss = self.loss_tensors();
+        let pass = |training: bool| {
+            let mut b = Builder::new(self.cost);
+            loss::labels(&mut b, &loss, training);
+            for &(start, rows) in &chunks {
+                self.forward(&mut b, (start, rows), training);
+                loss::chunk(&mut b, &loss, start, rows, training);
+            }
+            if training {
+                self.backward(&mut b, &chunks);
+            }
+            loss::finish(&mut b, &loss);
+            b.finish()
+        };
+        let mut updates = Builder::new(self.cost);
+        let mut parameters: Vec<Option<Parameter>> = vec![None; self.graph.parameters.len()];
+        for (l, t) in self.layers.iter().zip(&self.tensors) {
+            for (which, id) in [(0, l.weight), (1, l.bias)] {
+                let p = self.parameter(l, t, which, id);
+                let tensors = UpdateTensors {
+                    name: p.name.clone(),
+                    rows: p.master.rows,
+                    cols: p.master.cols,
+                    master: Matrix::of(&p.master),
+                    half: Matrix::of(&p.half),
+                    // The bias gradient is a column; the other tensors of a bias are rows.
+                    gradient: if which == 0 { Matrix::of(&p.gradient) } else { Matrix::of(&p.gradient).t() },
+                    state: p.state.iter().map(|s| Matrix::of(&s.1)).collect(),
+                };
+                update(&mut updates, self.optimizer, &tensors);
+                parameters[id.0] = Some(p);
+            }
+        }
+        let mut program = Vec::new();
+        let (mut segments, mut predicted) = (Vec::new(), Vec::new());
+        for (name, schedule) in [("compute", pass(true)), ("update", updates.finish()), ("evaluate", pass(false))] {
+            let (segment, prediction) = append(&mut program, name, &schedule, &self.cost);
+            segments.push(segment);
+            predicted.push(prediction);
+        }
+        check(&program, &machine)?;
+        let slots = self.slots.map(|(x, labels)| SlotBinding {
+            registers: vec![(INPUT_REGISTER, self.places[x].addr.0), (LABEL_REGISTER, self.places[labels].addr.0)],
+            input: self.places[x],
+            labels: self.places[labels],
+        });
+        let layer_macs = |l: &Layer| l.inputs as u64 * l.outputs as u64 * self.batch as u64;
+        let macs: u64 = self.layers.iter().map(|l| 3 * layer_macs(l)).sum();
+        Ok(Compiled {
+            machine,
+            batch: self.batch,
+            segments,
+            uploads: self.uploads(),
+            input: slots[0].input,
+            labels: slots[0].labels,
+            slots,
+            parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
+            logits: self.places[self.tensors[self.tensors.len() - 1].value],
+            step: StepBinding { compute: 0, update: 1 },
+            evaluate: 2,
+            plan: MemoryPlan {
+                machine,
+                tensors: self.planned.clone(),
+                mask_bits: self.mask_bits,
+                program_words: program.len() as u32,
+            },
+            macs_per_step: macs - layer_macs(&self.layers[0]),
+            predicted,
+            program,
+        })
+    }
+
+    /// Places of a layer's weight (`which` 0) or bias (1).
+    fn parameter(&self, l: &Layer, t: &LayerTensors, which: usize, id: ParameterId) -> Parameter {
+        let p = self.graph.parameter(id);
+        let g = self.places[t.gradient];
+        let gradient = match which {
+            0 => TensorPlace { cols: l.inputs, ..g },
+            _ => TensorPlace { addr: g.addr.offset_by(l.inputs as i32), cols: 1, ..g },
+        };
+        let names = state_names(self.optimizer).iter().map(|s| s.to_string());
+        Parameter {
+            name: p.name.clone(),
+            shape: p.shape.clone(),
+            master: self.places[t.master[which]],
+            half: self.places[t.half[which]],
+            gradient,
+            state: names.zip(t.state[which].iter().map(|&s| self.places[s])).collect(),
+        }
+    }
+
+    /// Columns of ones and the class numbers.
+    fn uploads(&self) -> Vec<Upload> {
+        let ones = |tensor: usize| {
+            let p = self.places[tensor];
+            Upload {
+                space: p.space,
+                addr: p.addr.offset_by(p.cols as i32),
+                row_len: 1,
+                rows: p.rows,
+                pitch: p.pitch,
+                data: FP16_ONE.to_le_bytes().repeat(p.rows as usize),
+                what: format!("ones of {}", self.planned[tensor].name),
+            }
+        };
+        let hidden = self.tensors[..self.tensors.len() - 1].iter().map(|t| t.value);
+        let mut all: Vec<Upload> = self.slots.iter().map(|s| s.0).chain(hidden).map(ones).collect();
+        let p = self.places[self.ramp];
+        all.push(Upload {
+            space: p.space,
+            addr: p.addr,
+            row_len: p.cols,
+            rows: 1,
+            pitch: p.pitch,
+            data: (0..p.cols).flat_map(|c| (c as f32).to_le_bytes()).collect(),
+            what: "class numbers".into(),
+        });
+        all
+    }
+}

@@ -1,0 +1,254 @@
+//! A plain trainer of the same graph, in FP32 (the baseline) or FP64 (the yardstick of tests). No FP16 anywhere, no loss
+//! scale, nothing shared with the compiler.
+
+use crate::graph::{GradientOp, Graph, NodeId, Op, differentiate};
+
+/// The arithmetic of a reference run.
+pub trait Real: Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self> {
+    /// From a double.
+    fn of(v: f64) -> Self;
+    /// To a double.
+    fn f64(self) -> f64;
+    /// e^self.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// 1/self.
+    fn recip(self) -> Self;
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            fn of(v: f64) -> Self {
+                v as $t
+            }
+            fn f64(self) -> f64 {
+                self as f64
+            }
+            fn exp(self) -> Self {
+                self.exp()
+            }
+            fn ln(self) -> Self {
+                self.ln()
+            }
+            fn recip(self) -> Self {
+                1.0 / self
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
+
+/// Loss, right predictions and gradients of one batch.
+#[derive(Clone, Debug)]
+pub struct Pass<T> {
+    /// Mean loss over the valid rows.
+    pub loss: T,
+    /// Valid rows whose largest logit (the first of equals) is their label.
+    pub correct: usize,
+    /// Logits, `[rows, classes]`.
+    pub logits: Vec<T>,
+    /// One gradient per parameter, in the graph's order, row-major; empty after [`evaluate`].
+    pub gradients: Vec<Vec<T>>,
+}
+
+/// Forward pass and loss on `x` (`[rows, features]`); rows with a label that is no class count for nothing.
+pub fn evaluate<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
+    run(graph, parameters, x, labels).0
+}
+
+/// Forward pass, loss and all gradients.
+pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
+    let (mut pass, values) = run(graph, parameters, x, labels);
+    let zero = T::of(0.0);
+    let rows = labels.len();
+    pass.gradients = parameters.iter().map(|p| vec![zero; p.len()]).collect();
+    let mut by_output: Vec<Vec<T>> = vec![Vec::new(); graph.nodes.len()];
+    for step in differentiate(graph) {
+        let node = graph.node(step.node);
+        let input = node.inputs[0];
+        let (n_in, n_out) = (graph.node(input).features, node.features);
+        let dy = std::mem::take(&mut by_output[step.node.0]);
+        let dx = match step.op {
+            GradientOp::Loss => loss_gradient(&pass.logits, labels, graph.classes()),
+            GradientOp::Relu => {
+                let keep = |(&d, &y): (&T, &T)| if y > zero { d } else { zero };
+                dy.iter().zip(&values[step.node.0]).map(keep).collect()
+            }
+            GradientOp::DenseInput => {
+                let Op::Dense { weight, .. } = node.op else { unreachable!("DenseInput belongs to a dense node") };
+                let w = &parameters[weight.0];
+                let dot = |r: usize, i: usize| (0..n_out).fold(zero, |a, o| a + dy[r * n_out + o] * w[o * n_in + i]);
+                (0..rows * n_in).map(|e| dot(e / n_in, e % n_in)).collect()
+            }
+            GradientOp::DenseParameters { weight, bias } => {
+                let x = &values[input.0];
+                for r in 0..rows {
+                    for o in 0..n_out {
+                        let d = dy[r * n_out + o];
+                        pass.gradients[bias.0][o] = pass.gradients[bias.0][o] + d;
+                        for i in 0..n_in {
+                            let g = &mut pass.gradients[weight.0][o * n_in + i];
+                            *g = *g + d * x[r * n_in + i];
+                        }
+                    }
+                }
+                Vec::new()
+            }
+        };
+        by_output[step.node.0] = dy;
+        if let Some(NodeId(i)) = step.produces {
+            by_output[i] = dx;
+        }
+    }
+    pass
+}
+
+fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> (Pass<T>, Vec<Vec<T>>) {
+    let zero = T::of(0.0);
+    let rows = labels.len();
+    let mut values: Vec<Vec<T>> = Vec::new();
+    let mut pass = Pass { loss: zero, correct: 0, logits: Vec::new(), gradients: Vec::new() };
+    for node in &graph.nodes {
+        let input = node.inputs.first().map(|i| &values[i.0]);
+        let value = match (&node.op, input) {
+            (Op::Input, _) => x.to_vec(),
+            (Op::Dense { weight, bias }, Some(v)) => {
+                let (n_in, n_out) = (v.len() / rows, node.features);
+                let (w, b) = (&parameters[weight.0], &parameters[bias.0]);
+                let dot = |r: usize, o: usize| (0..n_in).fold(b[o], |a, i| a + v[r * n_in + i] * w[o * n_in + i]);
+                (0..rows * n_out).map(|e| dot(e / n_out, e % n_out)).collect()
+            }
+            (Op::Relu, Some(v)) => v.iter().map(|&v| if v > zero { v } else { zero }).collect(),
+            (Op::SoftmaxCrossEntropy, Some(v)) => {
+                (pass.loss, pass.correct) = loss(v, labels, v.len() / rows);
+                pass.logits = v.clone();
+                vec![pass.loss]
+            }
+            (op, None) => unreachable!("{op:?} without an input"),
+        };
+        values.push(value);
+    }
+    (pass, values)
+}
+
+fn softmax<T: Real>(row: &[T]) -> (Vec<T>, T, T, usize) {
+    let mut best = 0;
+    for (i, &v) in row.iter().enumerate() {
+        if v > row[best] {
+            best = i;
+        }
+    }
+    let e: Vec<T> = row.iter().map(|&v| (v - row[best]).exp()).collect();
+    let sum = e.iter().fold(T::of(0.0), |a, &v| a + v);
+    (e, sum, row[best], best)
+}
+
+fn valid(labels: &[u32], classes: usize) -> usize {
+    labels.iter().filter(|&&l| (l as usize) < classes).count()
+}
+
+fn loss<T: Real>(logits: &[T], labels: &[u32], classes: usize) -> (T, usize) {
+    let (mut total, mut correct) = (T::of(0.0), 0);
+    for (row, &label) in logits.chunks(classes).zip(labels) {
+        let label = label as usize;
+        if label < classes {
+            let (_, sum, max, best) = softmax(row);
+            total = total + (sum.ln() - (row[label] - max));
+            correct += (best == label) as usize;
+        }
+    }
+    (total * T::of(valid(labels, classes).max(1) as f64).recip(), correct)
+}
+
+fn loss_gradient<T: Real>(logits: &[T], labels: &[u32], classes: usize) -> Vec<T> {
+    let seed = T::of(valid(labels, classes).max(1) as f64).recip();
+    let mut out = Vec::with_capacity(logits.len());
+    for (row, &label) in logits.chunks(classes).zip(labels) {
+        let (e, sum, _, _) = softmax(row);
+        let weight = if (label as usize) < classes { seed } else { T::of(0.0) };
+        let one = |c: usize| T::of((c == label as usize) as u32 as f64);
+        out.extend(e.iter().enumerate().map(|(c, &v)| (v * sum.recip() - one(c)) * weight));
+    }
+    out
+}
+
+/// SGD as in PyTorch: `buf = momentum·buf + g; p −= lr·buf`.
+#[derive(Clone, Debug)]
+pub struct Sgd<T> {
+    /// Learning rate.
+    pub lr: T,
+    /// Momentum; `None` keeps no buffers.
+    pub momentum: Option<T>,
+    /// One buffer per parameter, empty before the first step.
+    pub buffers: Vec<Vec<T>>,
+}
+
+impl<T: Real> Sgd<T> {
+    /// An optimizer that has not stepped yet.
+    pub fn new(lr: T, momentum: Option<T>) -> Sgd<T> {
+        Sgd { lr, momentum, buffers: Vec::new() }
+    }
+
+    /// One update of all `parameters`.
+    pub fn step(&mut self, parameters: &mut [Vec<T>], gradients: &[Vec<T>]) {
+        if self.buffers.is_empty() {
+            self.buffers = gradients.iter().map(|g| vec![T::of(0.0); g.len()]).collect();
+        }
+        for ((p, g), buf) in parameters.iter_mut().zip(gradients).zip(&mut self.buffers) {
+            for ((p, &g), b) in p.iter_mut().zip(g).zip(buf) {
+                *b = if let Some(mu) = self.momentum { mu * *b + g } else { g };
+                *p = *p - self.lr * *b;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Model, initialize};
+
+    /// Every gradient against central differences in f64, with one padded row.
+    #[test]
+    fn gradients_match_finite_differences() {
+        let model = Model::mlp("5-4-3-3").unwrap();
+        let mut p: Vec<Vec<f64>> =
+            initialize(&model.graph, 3).iter().map(|t| t.iter().map(|&v| v as f64).collect()).collect();
+        let x: Vec<f64> = (0..20).map(|i| ((i * 37 % 11) as f64 - 5.0) / 4.0).collect();
+        let labels = [2, 0, 255, 1];
+        let pass = gradients(&model.graph, &p, &x, &labels);
+        let h = 1e-6;
+        for t in 0..p.len() {
+            for i in 0..p[t].len() {
+                let at = p[t][i];
+                p[t][i] = at + h;
+                let up = evaluate(&model.graph, &p, &x, &labels).loss;
+                p[t][i] = at - h;
+                let down = evaluate(&model.graph, &p, &x, &labels).loss;
+                p[t][i] = at;
+                let (want, got) = ((up - down) / (2.0 * h), pass.gradients[t][i]);
+                assert!((want - got).abs() < 1e-8, "{} [{i}]: {want} {got}", model.graph.parameters[t].name);
+            }
+        }
+    }
+
+    #[test]
+    fn sgd_lowers_the_loss() {
+        let model = Model::mlp("4-8-3").unwrap();
+        let mut p = initialize(&model.graph, 1);
+        let x: Vec<f32> = (0..48).map(|i| ((i * 29 % 17) as f32 - 8.0) / 8.0).collect();
+        let labels: Vec<u32> = (0..12).map(|i| i * 7 % 3).collect();
+        let mut sgd = Sgd::new(0.1, Some(0.9));
+        let first = evaluate(&model.graph, &p, &x, &labels).loss;
+        for _ in 0..200 {
+            let g = gradients(&model.graph, &p, &x, &labels).gradients;
+            sgd.step(&mut p, &g);
+        }
+        let last = evaluate(&model.graph, &p, &x, &labels);
+        assert!(last.loss < first / 10.0, "{first} -> {}", last.loss);
+        assert_eq!(last.correct, 12);
+    }
+}
