@@ -41,6 +41,7 @@
 mod compile;
 mod debian;
 mod error;
+mod ffi;
 pub mod firmware;
 mod lint;
 mod module;
@@ -50,6 +51,7 @@ mod process;
 mod shim;
 mod spec;
 mod store;
+mod time;
 mod tools;
 mod verilator;
 mod wheel;

@@ -1,39 +1,11 @@
 //! A loaded model.
 
-use crate::ports::{Direction, Port, PortInfo};
-use crate::{Error, Result, shim};
+use crate::ffi::{Calls, Handle, RawPort};
+use crate::ports::{Port, PortInfo};
+use crate::{Error, Result};
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
-use std::sync::Arc;
-
-type Handle = *mut c_void;
-
-/// The shim's functions, resolved once per model.
-struct Calls {
-    free: unsafe extern "C" fn(Handle),
-    message: unsafe extern "C" fn(Handle) -> *const c_char,
-    state: unsafe extern "C" fn(Handle) -> c_int,
-    set_time: unsafe extern "C" fn(Handle, u64),
-    time: unsafe extern "C" fn(Handle) -> u64,
-    set_half_period: unsafe extern "C" fn(Handle, u64),
-    eval: unsafe extern "C" fn(Handle) -> c_int,
-    tick: unsafe extern "C" fn(Handle, u32, u64) -> c_int,
-    tick_until: unsafe extern "C" fn(Handle, u32, u32, u64, u64) -> c_int,
-    run_vectors: unsafe extern "C" fn(Handle, u32, *const u32, usize, *const u32, usize, *const u64, u64, u64, *mut u64) -> c_int,
-    trace_open: unsafe extern "C" fn(Handle, *const c_char) -> c_int,
-    trace_enable: unsafe extern "C" fn(Handle, c_int),
-    trace_close: unsafe extern "C" fn(Handle),
-}
-
-/// As the shim lays it out.
-#[repr(C)]
-struct RawPort {
-    name: *const c_char,
-    data: *mut c_void,
-    width: u32,
-    direction: u32,
-}
 
 /// Where a port's value lies.
 #[derive(Clone, Copy)]
@@ -49,14 +21,14 @@ struct Slot {
 /// method that clocks it, or as an error from [`Module::try_tick`]. After `$finish` clocking does nothing;
 /// see [`Module::finished`].
 pub struct Module {
-    calls: Calls,
-    model: Handle,
+    pub(crate) calls: Calls,
+    pub(crate) model: Handle,
     slots: Vec<Slot>,
-    infos: Arc<[PortInfo]>,
+    infos: Vec<PortInfo>,
     clocks: Vec<Port>,
     cycles: *const u64,
-    top: String,
-    can_trace: bool,
+    pub(crate) top: String,
+    pub(crate) can_trace: bool,
     /// Last, so that the code outlives the model.
     _library: Library,
 }
@@ -73,7 +45,10 @@ impl Module {
 
     /// As [`Module::load`], with plusargs such as `+firmware=/path/image.hex`.
     pub fn load_with<S: AsRef<str>>(path: &Path, plusargs: &[S]) -> Result<Module> {
-        let bad = |reason: String| Error::Load { path: path.into(), reason };
+        let bad = |reason: String| Error::Load {
+            path: path.into(),
+            reason,
+        };
         let arguments = std::iter::once("systole")
             .chain(plusargs.iter().map(AsRef::as_ref))
             .map(|a| CString::new(a).map_err(|_| bad(format!("plusarg {a:?} holds a NUL"))))
@@ -82,54 +57,41 @@ impl Module {
         // SAFETY: the file is one that `build` made and whose stamp was checked, or the caller's word for it; its
         // initialisers are those of Verilator's runtime.
         let library = unsafe { Library::new(path) }.map_err(|e| bad(e.to_string()))?;
-        // SAFETY: the names and types are those of shim.cpp, and the interface's number is checked before any other use.
+        let calls = Calls::resolve(&library).map_err(bad)?;
+        // SAFETY: the arguments outlive the call; what the shim returns lives as long as the model, and as the library, which
+        // is dropped after it.
         unsafe {
-            let interface: unsafe extern "C" fn() -> u32 = symbol(&library, path, "systole_interface")?;
-            if interface() != shim::INTERFACE {
-                return Err(bad(format!("its interface is {}, this crate's is {}", interface(), shim::INTERFACE)));
-            }
-            let top: unsafe extern "C" fn() -> *const c_char = symbol(&library, path, "systole_top")?;
-            let port_count: unsafe extern "C" fn() -> u32 = symbol(&library, path, "systole_port_count")?;
-            let clock_count: unsafe extern "C" fn() -> u32 = symbol(&library, path, "systole_clock_count")?;
-            let clock: unsafe extern "C" fn(u32) -> u32 = symbol(&library, path, "systole_clock")?;
-            let can_trace: unsafe extern "C" fn() -> c_int = symbol(&library, path, "systole_can_trace")?;
-            let new: unsafe extern "C" fn(c_int, *const *const c_char) -> Handle = symbol(&library, path, "systole_new")?;
-            let ports: unsafe extern "C" fn(Handle) -> *const RawPort = symbol(&library, path, "systole_ports")?;
-            let cycles: unsafe extern "C" fn(Handle) -> *const u64 = symbol(&library, path, "systole_cycles")?;
-            let calls = Calls {
-                free: symbol(&library, path, "systole_free")?,
-                message: symbol(&library, path, "systole_message")?,
-                state: symbol(&library, path, "systole_state")?,
-                set_time: symbol(&library, path, "systole_set_time")?,
-                time: symbol(&library, path, "systole_time")?,
-                set_half_period: symbol(&library, path, "systole_set_half_period")?,
-                eval: symbol(&library, path, "systole_eval")?,
-                tick: symbol(&library, path, "systole_tick")?,
-                tick_until: symbol(&library, path, "systole_tick_until")?,
-                run_vectors: symbol(&library, path, "systole_run_vectors")?,
-                trace_open: symbol(&library, path, "systole_trace_open")?,
-                trace_enable: symbol(&library, path, "systole_trace_enable")?,
-                trace_close: symbol(&library, path, "systole_trace_close")?,
+            let model = (calls.new)(pointers.len() as c_int, pointers.as_ptr());
+            let raw =
+                std::slice::from_raw_parts((calls.ports)(model), (calls.port_count)() as usize);
+            let mask = |width: u32| {
+                if width >= 64 {
+                    u64::MAX
+                } else {
+                    (1 << width) - 1
+                }
             };
-            let model = new(pointers.len() as c_int, pointers.as_ptr());
-            let raw = std::slice::from_raw_parts(ports(model), port_count() as usize);
-            let infos: Arc<[PortInfo]> = raw.iter().map(describe).collect();
-            let mask = |width: u32| if width >= 64 { u64::MAX } else { (1 << width) - 1 };
             let module = Module {
-                slots: raw.iter().map(|p| Slot { data: p.data, width: p.width, mask: mask(p.width) }).collect(),
-                infos,
-                clocks: (0..clock_count()).map(|i| Port(clock(i))).collect(),
-                cycles: cycles(model),
-                top: CStr::from_ptr(top()).to_string_lossy().into_owned(),
-                can_trace: can_trace() != 0,
+                slots: raw
+                    .iter()
+                    .map(|p| Slot {
+                        data: p.data,
+                        width: p.width,
+                        mask: mask(p.width),
+                    })
+                    .collect(),
+                infos: raw.iter().map(RawPort::describe).collect(),
+                clocks: (0..(calls.clock_count)())
+                    .map(|i| Port((calls.clock)(i)))
+                    .collect(),
+                cycles: (calls.cycles)(model),
+                top: CStr::from_ptr((calls.top)()).to_string_lossy().into_owned(),
+                can_trace: (calls.can_trace)() != 0,
                 calls,
                 model,
                 _library: library,
             };
-            match module.failure() {
-                Some(failure) => Err(failure),
-                None => Ok(module),
-            }
+            module.failure().map_or(Ok(module), Err)
         }
     }
 
@@ -145,14 +107,21 @@ impl Module {
 
     /// The port of this name.
     pub fn port(&self, name: &str) -> Option<Port> {
-        self.infos.iter().position(|p| p.name == name).map(|i| Port(i as u32))
+        self.infos
+            .iter()
+            .position(|p| p.name == name)
+            .map(|i| Port(i as u32))
     }
 
     /// The port of this name, or an error that lists the names there are.
     pub fn find(&self, name: &str) -> Result<Port> {
         self.port(name).ok_or_else(|| {
             let known: Vec<&str> = self.infos.iter().map(|p| p.name.as_str()).collect();
-            Error::NoSuchPort { top: self.top.clone(), port: name.into(), known: known.join(", ") }
+            Error::NoSuchPort {
+                top: self.top.clone(),
+                port: name.into(),
+                known: known.join(", "),
+            }
         })
     }
 
@@ -208,7 +177,10 @@ impl Module {
     #[cold]
     fn too_wide(&self, port: Port) -> ! {
         let info = self.info(port);
-        panic!("port `{}` of `{}` has {} bits: use set_wide and get_wide", info.name, self.top, info.width)
+        panic!(
+            "port `{}` of `{}` has {} bits: use set_wide and get_wide",
+            info.name, self.top, info.width
+        )
     }
 
     /// Sets a port of any width from 32-bit words, least significant first. Missing words are zero, bits above its width are
@@ -222,8 +194,11 @@ impl Module {
         let count = slot.width.div_ceil(32) as usize;
         // SAFETY: a wide port is an array of this many 32-bit words.
         let target = unsafe { std::slice::from_raw_parts_mut(slot.data.cast::<u32>(), count) };
-        target.iter_mut().enumerate().for_each(|(i, t)| *t = word(i));
-        if slot.width % 32 != 0 {
+        target
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, t)| *t = word(i));
+        if !slot.width.is_multiple_of(32) {
             target[count - 1] &= (1 << (slot.width % 32)) - 1;
         }
     }
@@ -288,7 +263,11 @@ impl Module {
         let clock = self.clocks[0];
         // SAFETY: as in `tick_clock`.
         let state = unsafe { (self.calls.tick)(self.model, clock.0, count) };
-        if state > 1 { Err(self.failure().expect("the model says that it failed")) } else { Ok(()) }
+        if state > 1 {
+            Err(self.failure().expect("the model says that it failed"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Ticks the first clock until a port of at most 64 bits has a value. Returns whether it came within `limit` cycles;
@@ -302,7 +281,8 @@ impl Module {
         }
         let clock = self.clocks[0];
         // SAFETY: handle, clock and port are this model's; the port fits one word.
-        let met = unsafe { (self.calls.tick_until)(self.model, clock.0, port.0, value, limit) } != 0;
+        let met =
+            unsafe { (self.calls.tick_until)(self.model, clock.0, port.0, value, limit) } != 0;
         // SAFETY: as above.
         if unsafe { (self.calls.state)(self.model) } > 1 {
             self.fail();
@@ -329,7 +309,11 @@ impl Module {
     ) -> Vec<u64> {
         let words = |ports: &[Port]| ports.iter().map(|p| self.info(*p).words()).sum::<usize>();
         let (width_in, width_out) = (words(inputs), words(outputs));
-        assert!(width_in > 0 && stimuli.len() % width_in == 0, "{} stimulus words are not vectors of {width_in}", stimuli.len());
+        assert!(
+            width_in > 0 && stimuli.len().is_multiple_of(width_in),
+            "{} stimulus words are not vectors of {width_in}",
+            stimuli.len()
+        );
         let clock = clock.into();
         clock.into_iter().for_each(|c| self.check_clock(c));
         let vectors = stimuli.len() / width_in;
@@ -359,7 +343,12 @@ impl Module {
 
     fn check_clock(&self, clock: Port) {
         let width = self.slots[clock.0 as usize].width;
-        assert!(width == 1, "port `{}` of `{}` has {width} bits: not a clock", self.info(clock).name, self.top);
+        assert!(
+            width == 1,
+            "port `{}` of `{}` has {width} bits: not a clock",
+            self.info(clock).name,
+            self.top
+        );
     }
 
     /// Ticks since the model was created, of all clocks together.
@@ -382,7 +371,9 @@ impl Module {
             ((self.calls.state)(self.model) > 1).then(|| Error::Simulation {
                 top: self.top.clone(),
                 cycle: self.cycles(),
-                message: CStr::from_ptr((self.calls.message)(self.model)).to_string_lossy().into_owned(),
+                message: CStr::from_ptr((self.calls.message)(self.model))
+                    .to_string_lossy()
+                    .into_owned(),
             })
         }
     }
@@ -390,58 +381,6 @@ impl Module {
     #[cold]
     fn fail(&self) -> ! {
         panic!("{}", self.failure().expect("the model says that it failed"))
-    }
-
-    /// The simulation's time, in units of its precision.
-    pub fn time(&self) -> u64 {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.time)(self.model) }
-    }
-
-    /// Sets the simulation's time.
-    pub fn set_time(&mut self, time: u64) {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.set_time)(self.model, time) }
-    }
-
-    /// How much time half a clock cycle takes; 1 at first.
-    pub fn set_half_period(&mut self, units: u64) {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.set_half_period)(self.model, units) }
-    }
-
-    /// Begins an FST trace of the whole design. Needs a model built with [`crate::ModelSpec::trace`].
-    pub fn trace_open(&mut self, path: &Path) -> Result<()> {
-        let bad = |reason: String| Error::Trace { top: self.top.clone(), reason };
-        if !self.can_trace {
-            return Err(bad("the model was built without traces".into()));
-        }
-        let text = path.to_str().and_then(|p| CString::new(p).ok()).ok_or_else(|| bad("the path is not plain text".into()))?;
-        // Verilator's writer does not notice a file that cannot be created.
-        std::fs::File::create(path).map_err(|e| bad(format!("{} cannot be written: {e}", path.display())))?;
-        // SAFETY: the handle is alive, the path outlives the call.
-        match unsafe { (self.calls.trace_open)(self.model, text.as_ptr()) } {
-            0 => Err(bad(format!("{} cannot be written", path.display()))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Goes on recording after [`Module::trace_off`].
-    pub fn trace_on(&mut self) {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.trace_enable)(self.model, 1) }
-    }
-
-    /// Stops recording for a while.
-    pub fn trace_off(&mut self) {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.trace_enable)(self.model, 0) }
-    }
-
-    /// Ends the trace and completes its file.
-    pub fn trace_close(&mut self) {
-        // SAFETY: the handle is alive.
-        unsafe { (self.calls.trace_close)(self.model) }
     }
 }
 
@@ -454,25 +393,9 @@ impl Drop for Module {
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Module").field("top", &self.top).field("cycles", &self.cycles()).finish_non_exhaustive()
+        f.debug_struct("Module")
+            .field("top", &self.top)
+            .field("cycles", &self.cycles())
+            .finish_non_exhaustive()
     }
-}
-
-fn describe(raw: &RawPort) -> PortInfo {
-    // SAFETY: names are string literals of the shim.
-    let name = unsafe { CStr::from_ptr(raw.name) }.to_string_lossy().into_owned();
-    let direction = match raw.direction {
-        0 => Direction::Input,
-        1 => Direction::Output,
-        _ => Direction::InOut,
-    };
-    PortInfo { name, width: raw.width, direction }
-}
-
-/// # Safety
-/// `T` is a function pointer of the symbol's type.
-unsafe fn symbol<T: Copy>(library: &Library, path: &Path, name: &str) -> Result<T> {
-    // SAFETY: the caller's.
-    let found = unsafe { library.get::<T>(name.as_bytes()) };
-    found.map(|s| *s).map_err(|e| Error::Load { path: path.into(), reason: format!("it lacks {name}: {e}") })
 }

@@ -35,13 +35,19 @@ impl Job<'_> {
     /// Runs to the end or to the deadline; an exit status other than 0 is not an error here.
     pub fn finish(mut self) -> Result<Finished> {
         let program = self.command.get_program().to_string_lossy().into_owned();
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().map_err(|source| Error::MissingProgram {
-            program: program.clone(),
-            purpose: self.purpose.into(),
-            source,
-            help: self.help.into(),
-        })?;
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self
+            .command
+            .spawn()
+            .map_err(|source| Error::MissingProgram {
+                program: program.clone(),
+                purpose: self.purpose.into(),
+                source,
+                help: self.help.into(),
+            })?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         let begun = Instant::now();
@@ -52,7 +58,12 @@ impl Job<'_> {
                 Ok(None) if begun.elapsed() > self.limit => break None,
                 Ok(None) => std::thread::sleep(pause),
                 Err(source) => {
-                    return Err(Error::MissingProgram { program, purpose: self.purpose.into(), source, help: self.help.into() });
+                    return Err(Error::MissingProgram {
+                        program,
+                        purpose: self.purpose.into(),
+                        source,
+                        help: self.help.into(),
+                    });
                 }
             }
             pause = (pause * 2).min(Duration::from_millis(20));
@@ -68,7 +79,11 @@ impl Job<'_> {
         };
         let (stdout, stderr) = (text(stdout), text(stderr));
         match status {
-            Some(status) => Ok(Finished { status, stdout, stderr }),
+            Some(status) => Ok(Finished {
+                status,
+                stdout,
+                stderr,
+            }),
             None => Err(Error::TimedOut {
                 program,
                 purpose: self.purpose.into(),
@@ -86,7 +101,13 @@ impl Job<'_> {
         if done.status.success() {
             return Ok(done);
         }
-        Err(Error::ProgramFailed { program, purpose, status: done.status.to_string(), output: tail(&done.output(), 40), help })
+        Err(Error::ProgramFailed {
+            program,
+            purpose,
+            status: done.status.to_string(),
+            output: tail(&done.output(), 40),
+            help,
+        })
     }
 }
 
