@@ -40,6 +40,7 @@ pub struct Product {
     special: DFF<Bit>,
     a_zero: Signal<Local, Bit>,
     b_zero: Signal<Local, Bit>,
+    field: Signal<Local, Bits<7>>,
     magnitude: Signal<Local, Bits<30>>,
     out_mag: DFF<Bits<30>>,
     out_sign: DFF<Bit>,
@@ -69,16 +70,17 @@ impl Logic for Product {
         self.special.d.next =
             self.a_reg.q.val().get_bits::<2>(18).any() | self.b_reg.q.val().get_bits::<2>(18).any();
         // Normalise. The FP32 exponent of the product is exp + 79 or exp + 80; the partial-sum form holds it less 78.
+        self.field.next = self.exp.q.val() + (bits::<7>(1) + bit_cast::<7, 1>(self.sig.q.val().get_bits::<1>(21)));
         if self.special.q.val() {
             self.magnitude.next = bits::<30>(0x3f800000);
             if self.nan.q.val() {
                 self.magnitude.next = bits::<30>(0x3fc00000);
             }
         } else if self.sig.q.val().get_bit(21) {
-            self.magnitude.next = (bit_cast::<30, 7>(self.exp.q.val() + 2) << 23)
+            self.magnitude.next = (bit_cast::<30, 7>(self.field.val()) << 23)
                 | (bit_cast::<30, 21>(self.sig.q.val().get_bits::<21>(0)) << 2);
         } else if self.sig.q.val().get_bit(20) {
-            self.magnitude.next = (bit_cast::<30, 7>(self.exp.q.val() + 1) << 23)
+            self.magnitude.next = (bit_cast::<30, 7>(self.field.val()) << 23)
                 | (bit_cast::<30, 20>(self.sig.q.val().get_bits::<20>(0)) << 3);
         } else {
             self.magnitude.next = bits::<30>(0);
