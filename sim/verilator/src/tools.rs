@@ -26,6 +26,7 @@ const VEXRISCV: Wheel<'static> = Wheel {
     name: "pythondata-cpu-vexriscv",
     version: "1.0.1.post407",
     sha256: &["8fbdd9ee58ab2300343846e12a70e8f8f882eced13456c359a6b65a442ce0fbc"],
+    instead: "",
 };
 
 /// Of the "standard" variant, `VexRiscv.v`.
