@@ -1,5 +1,8 @@
 //! The emitter: what it prints means what the Rust means, and what cannot be printed is refused.
 
+mod float_common;
+
+use float_common::{Random, load, ports};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use systole_hdl::comment;
@@ -26,7 +29,7 @@ struct Traps {
     b: Signal<In, Bits<16>>,
     c: Signal<In, Bits<16>>,
     n: Signal<In, Bits<5>>,
-    and_eq: Signal<Out, Bit>,
+    masked: Signal<Out, Bit>,
     sum_mul: Signal<Out, Bits<32>>,
     wrap_eq: Signal<Out, Bit>,
     cast_sum: Signal<Out, Bits<32>>,
@@ -55,7 +58,7 @@ impl Logic for Traps {
     fn update(&mut self) {
         comment!("module traps");
         dff_setup!(self, clock, step);
-        self.and_eq.next = ((self.a.val() & self.b.val()) == self.c.val()) & (self.n.val() != 3);
+        self.masked.next = ((self.a.val() & self.b.val()) == self.c.val()) & (self.n.val() != 3);
         self.sum_mul.next = (self.a.val() + self.b.val()) * self.c.val();
         self.wrap_eq.next = self.a.val() + 1 == self.b.val();
         self.cast_sum.next = bit_cast::<32, 16>(self.a.val() + self.b.val());
@@ -136,6 +139,51 @@ fn registers_are_inlined_and_names_are_plain() {
     let text = emit_verilog(&traps(), "traps_top");
     println!("{text}");
     assert!(text.contains("module traps_top ("));
-    assert!(!text.contains('$') || text.contains("$signed"));
+    assert!(text.contains("localparam logic [1:0] State_Run = 2'd1;"));
     assert!(text.contains("always_ff @(posedge clock)"));
+}
+
+#[test]
+fn verilated_expressions_mean_what_rust_means() {
+    let mut module = load(traps(), "traps_top", true, systole_verilator::Optimise::Quick);
+    let outputs = [
+        "masked", "sum_mul", "wrap_eq", "cast_sum", "cast_not", "shifted", "greater", "bits_of_sum", "dynamic", "one_bit",
+        "field", "less", "widened", "replaced", "late", "total",
+    ];
+    let (inputs, outs) = (ports(&module, &["a", "b", "c", "n"]), ports(&module, &outputs));
+    let mut random = Random(0xe1);
+    let mut stimuli = vec![[0xffffu64, 1, 1, 0], [0x8001, 0x8001, 0, 1], [0xffff, 0, 0, 31], [4, 6, 4, 3]];
+    for _ in 0..20_000 {
+        let a = random.bits() & 0xffff;
+        let b = [a.wrapping_add(1) & 0xffff, random.bits() & 0xffff, random.bits() & 7][random.below(3) as usize];
+        stimuli.push([a, b, [a & b, random.bits() & 0xffff][random.below(2) as usize], random.below(32)]);
+    }
+    let flat: Vec<u64> = stimuli.iter().flatten().copied().collect();
+    let got = module.run_vectors(None, &inputs, &outs, &flat, 0);
+    for (v, got) in stimuli.iter().zip(got.chunks(outputs.len())) {
+        let (a, b, c, n) = (v[0] as u16, v[1] as u16, v[2] as u16, v[3] as u32);
+        let sum = a.wrapping_add(b);
+        let shl = |x: u16| x.checked_shl(n).unwrap_or(0);
+        let expected: [u64; 16] = [
+            ((a & b) == c && n != 3) as u64,
+            sum as u64 * c as u64,
+            (a.wrapping_add(1) == b) as u64,
+            sum as u64,
+            !a as u64,
+            (a.wrapping_add(1) >> 1) as u64,
+            (a.wrapping_add(1) > b) as u64,
+            (sum >> 6) as u64 & 0xff,
+            a.checked_shr(n).unwrap_or(0) as u64,
+            a.checked_shr(n).unwrap_or(0) as u64 & 1,
+            (b as u64 >> 4) & 7,
+            ((a as i16) < (b as i16)) as u64,
+            a as i16 as i32 as u32 as u64,
+            ((a & !shl(1)) | shl(b & 1)) as u64,
+            if n & 1 == 1 { b } else { a } as u64,
+            a.wrapping_add(b.wrapping_mul(3)) as u64,
+        ];
+        for (i, name) in outputs.iter().enumerate() {
+            assert_eq!(got[i], expected[i], "{name} of {a:04x}, {b:04x}, {c:04x}, {n}");
+        }
+    }
 }
