@@ -238,10 +238,34 @@ fn plain(op: VectorOp, x: u32, y: u32, z: u32) -> u32 {
             canonical(p + f(z))
         }
         VectorOp::Max | VectorOp::Min if nan => NAN32,
-        VectorOp::Max => if larger { x } else { y },
-        VectorOp::Min => if larger { y } else { x },
-        VectorOp::SelectNegative => if f(x).is_sign_negative() { y } else { z },
-        VectorOp::SelectPositive => if f(x) > 0.0 { y } else { z },
+        VectorOp::Max => {
+            if larger {
+                x
+            } else {
+                y
+            }
+        }
+        VectorOp::Min => {
+            if larger {
+                y
+            } else {
+                x
+            }
+        }
+        VectorOp::SelectNegative => {
+            if f(x).is_sign_negative() {
+                y
+            } else {
+                z
+            }
+        }
+        VectorOp::SelectPositive => {
+            if f(x) > 0.0 {
+                y
+            } else {
+                z
+            }
+        }
         VectorOp::GreaterEqual => truth(f(x) >= f(y)),
         VectorOp::Equal => truth(f(x) == f(y)),
         VectorOp::IntAdd => x.wrapping_add(y),
@@ -257,8 +281,23 @@ fn plain(op: VectorOp, x: u32, y: u32, z: u32) -> u32 {
 
 #[test]
 fn every_vector_operation_at_every_level() {
-    let special = [0, 1 << 31, 1, 0x8000_0001, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, NAN32, 0x7f80_0001,
-        0xffff_ffff, 0x0080_0000, 0x007f_ffff, 0x7f7f_ffff, 0x477f_e000];
+    let special = [
+        0,
+        1 << 31,
+        1,
+        0x8000_0001,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x7f80_0000,
+        0xff80_0000,
+        NAN32,
+        0x7f80_0001,
+        0xffff_ffff,
+        0x0080_0000,
+        0x007f_ffff,
+        0x7f7f_ffff,
+        0x477f_e000,
+    ];
     let mut rng = Rng(77);
     println!("seed 77");
     let mut cases: Vec<[u32; 3]> = Vec::new();

@@ -118,7 +118,9 @@ impl Fetcher {
         let mut spent = 0;
         while spent < budget && !self.stopped {
             let Some(running) = &mut self.running else {
-                let Some((pc, unless)) = self.queue.pop_front() else { break };
+                let Some((pc, unless)) = self.queue.pop_front() else {
+                    break;
+                };
                 if self.flag_bits() & unless != 0 {
                     self.skipped = self.skipped.wrapping_add(1);
                     self.ended = self.ended.wrapping_add(1);
@@ -141,7 +143,9 @@ impl Fetcher {
 
     /// One instruction of the running segment.
     fn step(&mut self, memory: &mut Memory) -> Result<u64, Stop> {
-        let Some(running) = &mut self.running else { return Ok(0) };
+        let Some(running) = &mut self.running else {
+            return Ok(0);
+        };
         let pc = running.pc;
         let words = memory.program.get(pc as usize..).unwrap_or(&[]);
         let instr = Instr::decode(words).map_err(|e| undecodable(e, pc, words))?;
@@ -171,7 +175,9 @@ impl Fetcher {
     }
 
     fn control(&mut self, c: Control, next: u32) -> Result<(), Trap> {
-        let Some(running) = &mut self.running else { return Ok(()) };
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
         match c {
             Control::Nop | Control::Fence => {}
             Control::End => {

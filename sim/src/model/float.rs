@@ -95,7 +95,9 @@ mod tests {
         }
         let sign = (bits >> 16 & 0x8000) as u16;
         let a = f64::from(v.abs());
-        let value = |h: u16| if h == INF16 { 65536.0 } else { half::f16::from_bits(h).to_f64() };
+        let value = |h: u16| {
+            if h == INF16 { 65536.0 } else { half::f16::from_bits(h).to_f64() }
+        };
         let (mut low, mut high) = (0u16, INF16);
         while high - low > 1 {
             let mid = low.midpoint(high);

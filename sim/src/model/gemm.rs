@@ -22,19 +22,21 @@ pub struct Scratch {
     line: Vec<u32>,
 }
 
-/// How a kernel cuts the product: rows in registers, columns in registers, and columns of a narrower last panel.
+/// Rows of sums that a kernel keeps in vector registers.
+const ROWS: usize = 4;
+
+/// Columns of sums that a kernel keeps in vector registers, and those of a narrower last panel.
 #[derive(Clone, Copy)]
 struct Tile {
-    rows: usize,
     cols: usize,
     narrow: usize,
 }
 
 const fn tile(level: Level) -> Tile {
     match level {
-        Level::Avx512 => Tile { rows: 8, cols: 32, narrow: 16 },
-        Level::Avx2 => Tile { rows: 4, cols: 16, narrow: 8 },
-        Level::Base => Tile { rows: 4, cols: 8, narrow: 4 },
+        Level::Avx512 => Tile { cols: 32, narrow: 16 },
+        Level::Avx2 => Tile { cols: 16, narrow: 8 },
+        Level::Base => Tile { cols: 8, narrow: 4 },
     }
 }
 
@@ -71,17 +73,13 @@ fn kernel<const ROWS: usize, const COLS: usize>(x: &[f32], w: &[f32], sums: &mut
 }
 
 leveled! {
-    fn product8(x: &[f32], w: &[f32], sums: &mut [f32], pitch: usize, cols: usize) {
-        if cols == 32 { kernel::<8, 32>(x, w, sums, pitch) } else { kernel::<8, 16>(x, w, sums, pitch) }
-    }
-}
-
-leveled! {
-    fn product4(x: &[f32], w: &[f32], sums: &mut [f32], pitch: usize, cols: usize) {
+    /// [`kernel`] for a panel of `cols` columns.
+    fn product(x: &[f32], w: &[f32], sums: &mut [f32], pitch: usize, cols: usize) {
         match cols {
-            16 => kernel::<4, 16>(x, w, sums, pitch),
-            8 => kernel::<4, 8>(x, w, sums, pitch),
-            _ => kernel::<4, 4>(x, w, sums, pitch),
+            32 => kernel::<ROWS, 32>(x, w, sums, pitch),
+            16 => kernel::<ROWS, 16>(x, w, sums, pitch),
+            8 => kernel::<ROWS, 8>(x, w, sums, pitch),
+            _ => kernel::<ROWS, 4>(x, w, sums, pitch),
         }
     }
 }
@@ -104,23 +102,20 @@ pub fn run(memory: &mut Memory, g: &Gemm) -> Result<Offender, Stop> {
     let tile = tile(level);
     let mut scratch = std::mem::take(&mut memory.scratch);
     let pitch = tile.padded(n);
-    let rows = m.next_multiple_of(tile.rows);
+    let rows = m.next_multiple_of(ROWS);
 
-    pack_rows(memory, &views.x, (m, k), tile.rows, &mut scratch.line, &mut scratch.x);
+    pack_rows(memory, &views.x, (m, k), &mut scratch.line, &mut scratch.x);
     pack_columns(memory, &views.w, (k, n), &tile, &mut scratch.line, &mut scratch.w);
     start(memory, g, &views, (rows, pitch), &mut scratch);
 
-    for r in (0..rows).step_by(tile.rows) {
-        let x = &scratch.x[r * k..(r + tile.rows) * k];
+    for r in (0..rows).step_by(ROWS) {
+        let x = &scratch.x[r * k..(r + ROWS) * k];
         let mut c = 0;
         while c < n {
             let cols = tile.panel(c, n);
             let w = &scratch.w[c * k..(c + cols) * k];
             let sums = &mut scratch.sums[r * pitch + c..];
-            match level {
-                Level::Avx512 => product8(level, x, w, sums, pitch, cols),
-                _ => product4(level, x, w, sums, pitch, cols),
-            }
+            product(level, x, w, sums, pitch, cols);
             c += cols;
         }
     }
@@ -199,16 +194,16 @@ fn room<T: Copy + Default>(v: &mut Vec<T>, len: usize) -> &mut [T] {
     &mut v[..len]
 }
 
-/// X as FP32, in blocks of `block` rows: `[row / block][k][row % block]`. Rows beyond m hold anything; their sums are dropped.
-fn pack_rows(memory: &Memory, x: &Walk, (m, k): (usize, usize), block: usize, line: &mut Vec<u32>, to: &mut Vec<f32>) {
-    let to = room(to, m.next_multiple_of(block) * k);
+/// X as FP32, in blocks of [`ROWS`] rows: `[row / ROWS][k][row % ROWS]`. Rows beyond m hold anything; their sums are dropped.
+fn pack_rows(memory: &Memory, x: &Walk, (m, k): (usize, usize), line: &mut Vec<u32>, to: &mut Vec<f32>) {
+    let to = room(to, m.next_multiple_of(ROWS) * k);
     if x.inner != 1 && x.outer == 1 {
         let x = x.transposed();
         let line = room(line, m);
         for i in 0..k {
             memory.load_half(&x, i, 0, line);
-            for (b, values) in line.chunks(block).enumerate() {
-                let at = (b * k + i) * block;
+            for (b, values) in line.chunks(ROWS).enumerate() {
+                let at = (b * k + i) * ROWS;
                 for (t, &v) in to[at..].iter_mut().zip(values) {
                     *t = f32::from_bits(v);
                 }
@@ -219,7 +214,7 @@ fn pack_rows(memory: &Memory, x: &Walk, (m, k): (usize, usize), block: usize, li
     let line = room(line, k);
     for r in 0..m {
         memory.load_half(x, r, 0, line);
-        let lane = to[r / block * block * k..][r % block..].iter_mut().step_by(block);
+        let lane = to[r / ROWS * ROWS * k..][r % ROWS..].iter_mut().step_by(ROWS);
         for (t, &v) in lane.zip(line.iter()) {
             *t = f32::from_bits(v);
         }
@@ -310,7 +305,9 @@ fn keep(memory: &mut Memory, g: &Gemm, pitch: usize, sums: &[f32]) {
 /// Epilogue: ReLU on the FP32 sum, rounding, mask, flag, write.
 fn write(memory: &mut Memory, g: &Gemm, views: &Views, pitch: usize, scratch: &mut Scratch) -> Offender {
     let (m, n) = (g.m as usize, g.n as usize);
-    let Some((bank, out)) = &views.out else { return None };
+    let Some((bank, out)) = &views.out else {
+        return None;
+    };
     let level = memory.level;
     let line = room(&mut scratch.line, n);
     let mut halves = vec![0u16; if *bank == Bank::Half { n } else { 0 }];

@@ -95,7 +95,9 @@ impl ModelHardware {
     /// One transfer, done as it is started.
     fn transfer(&mut self, ctrl: u32) {
         self.mover.out_of_range = false;
-        let Some(space) = Space::from_u8((ctrl & 7) as u8) else { return };
+        let Some(space) = Space::from_u8((ctrl & 7) as u8) else {
+            return;
+        };
         let (row_len, rows) = (self.mover.count & 0xffff, self.mover.count >> 16);
         let size = space.element_bytes();
         let total = row_len * rows * size;
