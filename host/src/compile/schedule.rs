@@ -221,12 +221,14 @@ pub(crate) fn schedule(steps: &[Step], cost: &Cost) -> Schedule {
     let deps = dependences(&instrs);
     let path = remaining_paths(&instrs, &deps, cost);
     let mut best: Option<Schedule> = None;
-    for slack in [0, 6, 14] {
-        for lead in [0, 16, 40] {
-            let order = list_schedule(&instrs, &deps, &path, cost, slack, lead);
-            let s = with_waits(steps, &deps, &order, cost);
-            if best.as_ref().is_none_or(|b| s.cycles < b.cycles) {
-                best = Some(s);
+    for vector in [0, 6, 14] {
+        for in_order in [false, true] {
+            for lead in [0, 16, 40] {
+                let order = list_schedule(&instrs, &deps, &path, cost, &Policy { vector, in_order, lead });
+                let s = with_waits(steps, &deps, &order, cost);
+                if best.as_ref().is_none_or(|b| s.cycles < b.cycles) {
+                    best = Some(s);
+                }
             }
         }
     }
@@ -246,22 +248,38 @@ fn remaining_paths(instrs: &[Instr], deps: &[Vec<(usize, Dependence)>], cost: &C
     path
 }
 
-/// Greedy issue order: of the instructions that could start within `slack` cycles of the earliest, the one with the longest
-/// path behind it; matrix instructions count as startable `lead` cycles earlier, since they are the scarce resource.
+/// One way to choose among instructions that could be issued.
+struct Policy {
+    /// Vector instructions within so many cycles of the earliest count as equally early.
+    vector: u64,
+    /// The matrix engine follows program order (so that a chunk's layers stay together) where that costs no more than a
+    /// product's drain; otherwise the longest path.
+    in_order: bool,
+    /// Matrix instructions count as startable so many cycles earlier, since that engine is the scarce one.
+    lead: u64,
+}
+
+/// Cycles for which the matrix engine may idle to follow program order.
+const DRAIN: u64 = 100;
+/// Matrix instructions within so many cycles of the earliest count as equally early.
+const NEAR: u64 = 14;
+
+/// Greedy issue order: per engine, of the instructions that could start about as soon as the earliest, the one with the longest
+/// path behind it (or the first in program order); then of both engines the one that can start first.
 fn list_schedule(
     instrs: &[Instr],
     deps: &[Vec<(usize, Dependence)>],
     path: &[u64],
     cost: &Cost,
-    slack: u64,
-    lead: u64,
+    policy: &Policy,
 ) -> Vec<usize> {
     let n = instrs.len();
     let mut pipeline = Pipeline::new(*cost);
     let mut done: Vec<Option<u64>> = vec![None; n];
     let mut order = Vec::with_capacity(n);
     while order.len() < n {
-        let mut ready = Vec::new();
+        // Per engine: (when it could start, which, when its inputs are there).
+        let mut ready: [Vec<(u64, usize, u64)>; 2] = [Vec::new(), Vec::new()];
         for i in (0..n).filter(|&i| done[i].is_none()) {
             let mut at = 0;
             let complete = deps[i].iter().all(|&(j, d)| match done[j] {
@@ -274,13 +292,25 @@ fn list_schedule(
             if complete {
                 let engine = Engine::of(&instrs[i]).expect("engine instructions only");
                 let start = pipeline.start(engine, at);
-                let key = if engine == Engine::Matrix { start.saturating_sub(lead) } else { start };
-                ready.push((key, i, at, engine));
+                let key = if engine == Engine::Matrix { start.saturating_sub(policy.lead) } else { start };
+                ready[engine as usize].push((key, i, at));
             }
         }
-        let earliest = ready.iter().map(|r| r.0).min().expect("dependences have no cycle");
-        let near = ready.iter().filter(|r| r.0 <= earliest + slack);
-        let &(_, i, at, engine) = near.max_by_key(|r| (path[r.1], std::cmp::Reverse(r.1))).expect("one is near");
+        let choose = |engine: Engine| {
+            let ready = &ready[engine as usize];
+            let earliest = ready.iter().map(|r| r.0).min()?;
+            let ordered = engine == Engine::Matrix && policy.in_order;
+            let slack = match engine {
+                Engine::Matrix if ordered => DRAIN,
+                Engine::Matrix => NEAR,
+                Engine::Vector => policy.vector,
+            };
+            let near = ready.iter().filter(|r| r.0 <= earliest + slack);
+            let best = near.max_by_key(|r| (if ordered { 0 } else { path[r.1] }, std::cmp::Reverse(r.1)));
+            best.map(|&(key, i, at)| (key, i, at, engine))
+        };
+        let candidates = [Engine::Matrix, Engine::Vector].into_iter().filter_map(choose);
+        let (_, i, at, engine) = candidates.min_by_key(|c| c.0).expect("dependences have no cycle");
         done[i] = Some(pipeline.issue(engine, at, cost.timing(&instrs[i])).done);
         order.push(i);
     }
