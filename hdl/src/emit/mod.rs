@@ -26,6 +26,7 @@
 mod expr;
 mod kernel;
 mod module;
+mod nets;
 mod scope;
 
 use rust_hdl_core::prelude::Block;

@@ -1,7 +1,8 @@
 //! Modules: prints scopes from the leaves up and merges the equal ones.
 
 use super::EmitError;
-use super::kernel::{Kernel, Net, Resolved, Step, nets_of, targets_of};
+use super::kernel::{Kernel, Resolved, Step, targets_of};
+use super::nets::{Net, nets_of};
 use super::scope::{Role, Scope};
 use rust_hdl_core::ast::Verilog;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
