@@ -71,7 +71,7 @@ impl Fetcher {
     /// Queues the segment at a word address; it runs unless one of the flags in the mask is set by then. A full queue ignores it.
     pub fn push(&mut self, addr: u32, unless: u32) {
         if self.queue.len() < QUEUE {
-            self.queue.push_back((addr, unless));
+            self.queue.push_back((counter(addr), unless));
         }
     }
 
@@ -148,12 +148,12 @@ impl Fetcher {
         };
         let pc = running.pc;
         let words = memory.program.get(pc as usize..).unwrap_or(&[]);
-        let instr = Instr::decode(words).map_err(|e| undecodable(e, pc, words))?;
+        let instr = Instr::decode(words).map_err(|e| undecodable(e, pc, words, memory.machine.pmem_words))?;
         running.pc += length(words[0]) as u32;
         let next = running.pc;
         let sync = match instr {
             Instr::Control(c) => {
-                let word = words[0];
+                let word = words[1];
                 return self.control(c, next).map(|()| 1).map_err(|trap| Stop { trap, info: word });
             }
             Instr::Gemm(g) => {
@@ -204,7 +204,7 @@ impl Fetcher {
                     return Err(Trap::Stack);
                 }
                 running.calls.push(next);
-                running.pc = target;
+                running.pc = counter(target);
             }
             Control::Ret => running.pc = running.calls.pop().ok_or(Trap::Stack)?,
             Control::ASet(r, v) => self.set_areg(r as usize, v),
@@ -265,13 +265,19 @@ impl Fetcher {
     }
 }
 
-/// The trap for words that are no instruction: the program counter where they end too soon, sizes for sizes, else the opcode.
-fn undecodable(e: DecodeError, pc: u32, words: &[u32]) -> Stop {
-    let word = words.first().copied().unwrap_or(0);
+/// A word address as the program counter holds it: 17 bits, and what is outside 16 bits stays outside.
+fn counter(word: u32) -> u32 {
+    word & 0xffff | u32::from(word > 0xffff) << 16
+}
+
+/// The trap for words that are no instruction: the program counter where they end too soon (with the address of the first
+/// missing word), sizes for sizes, else the opcode.
+fn undecodable(e: DecodeError, pc: u32, words: &[u32], room: u32) -> Stop {
+    let word = |i: usize| words.get(i).copied().unwrap_or(0);
     match e {
-        DecodeError::Truncated => Stop { trap: Trap::ProgramCounter, info: pc },
-        DecodeError::ZeroSize => Stop { trap: Trap::Size, info: word },
-        DecodeError::Opcode(_) | DecodeError::Flag(_) | DecodeError::Reserved => Stop { trap: Trap::Opcode, info: word },
+        DecodeError::Truncated => Stop { trap: Trap::ProgramCounter, info: pc.max(room) },
+        DecodeError::ZeroSize => Stop { trap: Trap::Size, info: word(1) },
+        DecodeError::Opcode(_) | DecodeError::Flag(_) | DecodeError::Reserved => Stop { trap: Trap::Opcode, info: word(0) },
     }
 }
 

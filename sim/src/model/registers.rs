@@ -209,7 +209,7 @@ impl Hardware for ModelHardware {
             return;
         }
         match register {
-            regs::SEG_ADDR => self.segment = value & 0xffff,
+            regs::SEG_ADDR => self.segment = value,
             regs::SEG_PUSH => self.fetcher.push(self.segment, value & 15),
             regs::TRAP => self.fetcher.trapped = None,
             regs::ABORT if value & 1 == 1 => self.fetcher.abort(),
