@@ -76,26 +76,33 @@ pub(crate) fn labels(b: &mut Builder, t: &LossTensors, gradient: bool) {
     }
 }
 
-/// Rows `start..start + rows` of the batch: from logits to `Σe` and, if wanted, the gradient.
-pub(crate) fn chunk(b: &mut Builder, t: &LossTensors, start: u32, rows: u32, gradient: bool) {
-    let part = |m: Matrix| m.at(0, start);
-    let size = (t.classes, rows);
-    let logits = part(t.logits.t());
-    let (maximum, sum, shifted) = (part(t.maximum), part(t.sum), part(t.shifted));
-    b.fold_rows("loss max", VectorOp::Max, t.classes, rows, logits, maximum);
-    let shift = [logits.source(), Source::ONE, maximum.every_row().neg()];
-    b.op("loss shift", VectorOp::Mad, size, shift, shifted.dest());
-    let wide = t.wide.map(|plane| plane.map(part));
-    let e = b.function("loss exp", &exp(ExpRange::NonPositive), size, shifted, [&wide[0], &wide[1]]);
-    b.fold_rows("loss sum", VectorOp::Mad, t.classes, rows, e, sum);
+/// Rows `start..start + rows` of the batch: from logits to `Σe` and, if wanted, the gradient. The operations on all classes
+/// go by `parts` of `(start, rows)`, which hide each other's latency; those on one number per sample are too short for that.
+pub(crate) fn chunk(b: &mut Builder, t: &LossTensors, (start, rows): (u32, u32), parts: &[(u32, u32)], gradient: bool) {
+    let logits = t.logits.t();
+    let chunk = |m: Matrix| m.at(0, start);
+    b.fold_rows("loss max", VectorOp::Max, t.classes, rows, chunk(logits), chunk(t.maximum));
+    let mut e = t.shifted;
+    for &(start, rows) in parts {
+        let part = |m: Matrix| m.at(0, start);
+        let size = (t.classes, rows);
+        let shift = [part(logits).source(), Source::ONE, part(t.maximum).every_row().neg()];
+        b.op("loss shift", VectorOp::Mad, size, shift, part(t.shifted).dest());
+        let wide = t.wide.map(|plane| plane.map(part));
+        let result = b.function("loss exp", &exp(ExpRange::NonPositive), size, part(t.shifted), [&wide[0], &wide[1]]);
+        if start == parts[0].0 {
+            e = result;
+        }
+    }
+    b.fold_rows("loss sum", VectorOp::Mad, t.classes, rows, e, chunk(t.sum));
     if gradient {
-        let narrow = t.narrow.map(|plane| plane.map(part));
-        let r = b.function("loss reciprocal", &reciprocal(), (1, rows), sum, [&narrow[0], &narrow[1]]);
-        let (seed, factor) = (part(t.seed), part(t.factor));
-        b.op("loss factor", VectorOp::Mad, (1, rows), [r.source(), seed.source(), NONE], factor.dest());
-        let d = [e.source(), factor.every_row().source(), part(t.onehot_seed).neg()];
-        let to = part(t.gradient.t()).dest();
-        b.flagged("loss gradient", Some(flag::ACTIVATION_GRADIENT), VectorOp::Mad, size, d, to);
+        let narrow = t.narrow.map(|plane| plane.map(chunk));
+        let r = b.function("loss reciprocal", &reciprocal(), (1, rows), chunk(t.sum), [&narrow[0], &narrow[1]]);
+        let factor = chunk(t.factor);
+        b.op("loss factor", VectorOp::Mad, (1, rows), [r.source(), chunk(t.seed).source(), NONE], factor.dest());
+        let d = [e.source(), factor.every_row().source(), chunk(t.onehot_seed).neg()];
+        let to = chunk(t.gradient.t()).dest();
+        b.flagged("loss gradient", Some(flag::ACTIVATION_GRADIENT), VectorOp::Mad, (t.classes, rows), d, to);
     }
 }
 

@@ -16,9 +16,35 @@ use systole_isa::regs::Space;
 const INPUT_REGISTER: u8 = 1;
 /// Address register of the label slot.
 const LABEL_REGISTER: u8 = 2;
-/// Most chunks that a batch is cut into so that loss and products overlap.
-const MAX_CHUNKS: u32 = 4;
+/// Ways to cut a batch into chunks, in eighths, so that the loss of one overlaps the products of the next.
+const CUTS: [&[u32]; 6] = [&[8], &[4, 4], &[6, 2], &[4, 2, 2], &[3, 3, 2], &[2, 2, 2, 2]];
+/// Ways to cut a chunk's exponentials into parts, which hide each other's latency.
+const PARTS: [u32; 3] = [1, 2, 4];
 const FP16_ONE: u16 = 0x3c00;
+
+/// Consecutive rows of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    start: u32,
+    rows: u32,
+}
+
+impl Part {
+    /// Cuts in proportion to `weights`, at multiples of `lanes` rows; pieces without rows are left out.
+    fn cut(self, weights: &[u32], lanes: u32) -> Vec<Part> {
+        let total: u32 = weights.iter().sum();
+        let (mut before, mut start, mut parts) = (0, 0, Vec::new());
+        for w in weights {
+            before += w;
+            let end = if before == total { self.rows } else { (self.rows * before / total).next_multiple_of(lanes).min(self.rows) };
+            if end > start {
+                parts.push(Part { start: self.start + start, rows: end - start });
+            }
+            start = end;
+        }
+        parts
+    }
+}
 
 /// A dense layer with the ReLU that follows it, if one does.
 struct Layer {
@@ -157,20 +183,27 @@ pub fn network(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine
     let net = declare(graph, batch, optimizer, machine)?;
     let mut best: Option<Compiled> = None;
     let mut error = None;
-    for chunks in 1..=MAX_CHUNKS {
-        if chunks > 1 && batch < chunks * machine.lanes {
-            break;
-        }
-        match net.emit(chunks) {
-            Ok(c) if best.as_ref().is_none_or(|b| c.predicted[0].cycles < b.predicted[0].cycles) => best = Some(c),
-            Ok(_) => {}
-            Err(e) => error = error.or(Some(e)),
+    let mut tried: Vec<(Vec<Part>, Vec<Part>)> = Vec::new();
+    for cut in CUTS {
+        for parts in PARTS {
+            let all = Part { start: 0, rows: batch };
+            let chunks = all.cut(cut, machine.lanes);
+            let parts: Vec<Part> = chunks.iter().flat_map(|c| c.cut(&vec![1; parts as usize], machine.lanes)).collect();
+            if tried.contains(&(chunks.clone(), parts.clone())) {
+                continue;
+            }
+            match net.emit(&chunks, &parts) {
+                Ok(c) if best.as_ref().is_none_or(|b| c.predicted[0].cycles < b.predicted[0].cycles) => best = Some(c),
+                Ok(_) => {}
+                Err(e) => error = error.or(Some(e)),
+            }
+            tried.push((chunks, parts));
         }
     }
     match (best, error) {
         (Some(c), _) => Ok(c),
         (None, Some(e)) => Err(e),
-        (None, None) => unreachable!("one chunk is always tried"),
+        (None, None) => unreachable!("one cut is always tried"),
     }
 }
 
@@ -307,14 +340,7 @@ impl Network<'_> {
         }
     }
 
-    /// `(first row, rows)` of each chunk: multiples of the lanes, as even as they come.
-    fn chunks(&self, count: u32) -> Vec<(u32, u32)> {
-        let n = self.cost.machine.lanes;
-        let cut = |i: u32| if i == count { self.batch } else { (self.batch * i / count).next_multiple_of(n).min(self.batch) };
-        (0..count).map(|i| (cut(i), cut(i + 1) - cut(i))).filter(|c| c.1 > 0).collect()
-    }
-
-    fn forward(&self, b: &mut Builder, (start, rows): (u32, u32), training: bool) {
+    fn forward(&self, b: &mut Builder, Part { start, rows }: Part, training: bool) {
         for (i, (l, t)) in self.layers.iter().zip(&self.tensors).enumerate() {
             let out = self.matrix(t.value).at(start, 0);
             let mask = |m: u32| Base::at(Addr(m + start * out.row));
@@ -330,7 +356,7 @@ impl Network<'_> {
         }
     }
 
-    fn backward(&self, b: &mut Builder, chunks: &[(u32, u32)]) {
+    fn backward(&self, b: &mut Builder, chunks: &[Part]) {
         let layer_of = |node: NodeId| self.layers.iter().position(|l| l.dense == node).expect("dense nodes are layers");
         for step in differentiate(self.graph) {
             match step.op {
@@ -339,7 +365,7 @@ impl Network<'_> {
                 GradientOp::DenseInput => {
                     let i = layer_of(step.node);
                     let (l, t, below) = (&self.layers[i], &self.tensors[i], &self.tensors[i - 1]);
-                    for &(start, rows) in chunks {
+                    for &Part { start, rows } in chunks {
                         let out = self.matrix(below.value_gradient).at(start, 0);
                         let mask_apply = below.mask.map(|m| Base::at(Addr(m + start * out.row)));
                         let e = Epilogue { mask_apply, flag: Some(flag::ACTIVATION_GRADIENT), ..Epilogue::default() };
@@ -360,19 +386,21 @@ impl Network<'_> {
         }
     }
 
-    fn emit(&self, chunk_count: u32) -> Result<Compiled, CompileError> {
+    /// All segments, with the batch cut into `chunks` for products and into `parts` (of chunks) for the loss.
+    fn emit(&self, chunks: &[Part], parts: &[Part]) -> Result<Compiled, CompileError> {
         let machine = self.cost.machine;
-        let chunks = self.chunks(chunk_count);
         let loss = self.loss_tensors();
         let pass = |training: bool| {
             let mut b = Builder::new(self.cost);
             loss::labels(&mut b, &loss, training);
-            for &(start, rows) in &chunks {
-                self.forward(&mut b, (start, rows), training);
-                loss::chunk(&mut b, &loss, start, rows, training);
+            for &chunk in chunks {
+                self.forward(&mut b, chunk, training);
+                let inside = |p: &&Part| (chunk.start..chunk.start + chunk.rows).contains(&p.start);
+                let parts: Vec<_> = parts.iter().filter(inside).map(|p| (p.start, p.rows)).collect();
+                loss::chunk(&mut b, &loss, (chunk.start, chunk.rows), &parts, training);
             }
             if training {
-                self.backward(&mut b, &chunks);
+                self.backward(&mut b, chunks);
             }
             loss::finish(&mut b, &loss);
             b.finish()

@@ -222,7 +222,7 @@ pub(crate) fn schedule(steps: &[Step], cost: &Cost) -> Schedule {
     let path = remaining_paths(&instrs, &deps, cost);
     let mut best: Option<Schedule> = None;
     for vector in [0, 6, 14] {
-        for in_order in [false, true] {
+        for in_order in [None, Some(30), Some(100)] {
             for lead in [0, 16, 40] {
                 let order = list_schedule(&instrs, &deps, &path, cost, &Policy { vector, in_order, lead });
                 let s = with_waits(steps, &deps, &order, cost);
@@ -252,15 +252,13 @@ fn remaining_paths(instrs: &[Instr], deps: &[Vec<(usize, Dependence)>], cost: &C
 struct Policy {
     /// Vector instructions within so many cycles of the earliest count as equally early.
     vector: u64,
-    /// The matrix engine follows program order (so that a chunk's layers stay together) where that costs no more than a
-    /// product's drain; otherwise the longest path.
-    in_order: bool,
+    /// The matrix engine follows program order (so that a chunk's layers stay together) where that idles it for at most so
+    /// many cycles; `None`: the longest path.
+    in_order: Option<u64>,
     /// Matrix instructions count as startable so many cycles earlier, since that engine is the scarce one.
     lead: u64,
 }
 
-/// Cycles for which the matrix engine may idle to follow program order.
-const DRAIN: u64 = 100;
 /// Matrix instructions within so many cycles of the earliest count as equally early.
 const NEAR: u64 = 14;
 
@@ -299,10 +297,9 @@ fn list_schedule(
         let choose = |engine: Engine| {
             let ready = &ready[engine as usize];
             let earliest = ready.iter().map(|r| r.0).min()?;
-            let ordered = engine == Engine::Matrix && policy.in_order;
+            let ordered = engine == Engine::Matrix && policy.in_order.is_some();
             let slack = match engine {
-                Engine::Matrix if ordered => DRAIN,
-                Engine::Matrix => NEAR,
+                Engine::Matrix => policy.in_order.unwrap_or(NEAR),
                 Engine::Vector => policy.vector,
             };
             let near = ready.iter().filter(|r| r.0 <= earliest + slack);
