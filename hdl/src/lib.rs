@@ -1,3 +1,9 @@
 //! The Systole machine in RustHDL, and the emitter that prints it as Verilog.
 
+pub mod array;
+pub mod control;
 pub mod emit;
+pub mod float;
+pub mod link;
+pub mod mover;
+pub mod vector;

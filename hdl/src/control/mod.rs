@@ -152,7 +152,7 @@ pub struct Control {
     pub abort: Signal<Out, Bit>,
 
     fetcher: Fetcher,
-    program: ProgramRam,
+    program_ram: ProgramRam,
     registers: Registers,
 }
 
@@ -161,7 +161,7 @@ impl Control {
     /// identity registers only.
     pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32, adder_latency: u32) -> Self {
         Control {
-            program: ProgramRam::new(machine.pmem_words as usize),
+            program_ram: ProgramRam::new(machine.pmem_words as usize),
             registers: Registers::new(machine, clock_hz, design_hash, adder_latency),
             ..Default::default()
         }
@@ -171,7 +171,7 @@ impl Control {
 impl Logic for Control {
     #[hdl_gen]
     fn update(&mut self) {
-        clock!(self, clock, fetcher, program, registers);
+        clock!(self, clock, fetcher, program_ram, registers);
 
         // Bus.
         self.registers.sel.next = self.sel.val();
@@ -187,12 +187,12 @@ impl Logic for Control {
         self.abort.next = self.registers.abort.val();
 
         // Program memory.
-        self.program.write_enable.next = self.pm_we.val();
-        self.program.write_address.next = self.pm_waddr.val();
-        self.program.write_data.next = self.pm_wdata.val();
-        self.program.read_address.next = self.fetcher.word_address.val();
-        self.pm_rdata.next = self.program.read_data.val();
-        self.fetcher.word.next = self.program.read_data.val();
+        self.program_ram.write_enable.next = self.pm_we.val();
+        self.program_ram.write_address.next = self.pm_waddr.val();
+        self.program_ram.write_data.next = self.pm_wdata.val();
+        self.program_ram.read_address.next = self.fetcher.word_address.val();
+        self.pm_rdata.next = self.program_ram.read_data.val();
+        self.fetcher.word.next = self.program_ram.read_data.val();
         self.fetcher.read_req.next = self.pm_req.val();
         self.fetcher.read_address.next = self.pm_raddr.val();
         self.pm_gnt.next = self.fetcher.read_gnt.val();

@@ -475,6 +475,8 @@ impl Logic for Registers {
                 3 => {
                     if !self.caught.val() {
                         self.cause.d.next = bits::<8>(0);
+                        self.info.d.next = bits::<32>(0);
+                        self.where_pc.d.next = bits::<16>(0);
                     }
                 }
                 5 => {

@@ -9,7 +9,7 @@ pub struct Limits {
     /// The address is one of smem.
     pub smem: Signal<In, Bit>,
     /// The address is one of program memory.
-    pub program: Signal<In, Bit>,
+    pub in_program: Signal<In, Bit>,
     /// The address: bit 19 is the plane, except in program memory.
     pub address: Signal<In, Bits<20>>,
     /// The element exists.
@@ -31,7 +31,7 @@ impl Limits {
     pub fn new(machine: &Machine) -> Self {
         Limits {
             smem: Default::default(),
-            program: Default::default(),
+            in_program: Default::default(),
             address: Default::default(),
             inside: Default::default(),
             rx_mask: Default::default(),
@@ -56,7 +56,7 @@ impl Logic for Limits {
     #[hdl_gen]
     fn update(&mut self) {
         self.offset.next = bit_cast::<20, 19>(self.address.val().get_bits::<19>(0));
-        if self.program.val() {
+        if self.in_program.val() {
             self.inside.next = self.address.val() < self.program_words.val();
         } else if self.smem.val() {
             self.inside.next = self.offset.val() < self.smem_plane.val();

@@ -119,8 +119,8 @@ pub struct Mover {
     base: DFF<Bits<20>>,
     sizes: DFF<Bits<32>>,
     pitch: DFF<Bits<20>>,
-    smem: DFF<Bit>,
-    program: DFF<Bit>,
+    in_smem: DFF<Bit>,
+    in_program: DFF<Bit>,
     to_ring: DFF<Bit>,
     bytes: DFF<Bit>,
     fill: DFF<Bit>,
@@ -201,15 +201,15 @@ impl Logic for Mover {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, held, ring, base, sizes, pitch, smem, program, to_ring, bytes, fill, scale, error, state, column, row,
+            self, clock, held, ring, base, sizes, pitch, in_smem, in_program, to_ring, bytes, fill, scale, error, state, column, row,
             address, row_address, ring_at, head, tail, fill_level, arriving, part, out_valid, out_address, out_data, first,
             first_zero, first_last, second, second_zero, second_last, from_program, low_half, have_low
         );
         clock!(self, clock, queue);
 
         // Where the element at hand lies, and which one it is.
-        self.limits.smem.next = self.smem.q.val();
-        self.limits.program.next = self.program.q.val();
+        self.limits.smem.next = self.in_smem.q.val();
+        self.limits.in_program.next = self.in_program.q.val();
         self.limits.address.next = self.address.q.val();
         self.inside.next = self.limits.inside.val();
         self.last_column.next = self.sizes.q.val().get_bits::<16>(0) - 1;
@@ -239,12 +239,12 @@ impl Logic for Mover {
         } else if self.bytes.q.val() {
             self.element.next = bit_cast::<32, 16>(self.convert.half.val());
             self.word_ends.next = self.part.q.val() == 3;
-        } else if !self.smem.q.val() & !self.program.q.val() {
+        } else if !self.in_smem.q.val() & !self.in_program.q.val() {
             self.element.next = bit_cast::<32, 16>(self.word_half.val());
             self.word_ends.next = self.part.q.val().get_bit(1);
         }
         self.available.next = (self.fill_level.q.val() != 0) | self.fill.q.val();
-        self.out_free.next = !self.out_valid.q.val() | self.program.q.val() | self.w_gnt.val();
+        self.out_free.next = !self.out_valid.q.val() | self.in_program.q.val() | self.w_gnt.val();
         self.take.next = self.moving.val() & !self.to_ring.q.val() & self.available.val() & self.out_free.val();
         if self.state.q.val() != State::Idle {
             self.part.d.next = self.part.q.val();
@@ -263,11 +263,11 @@ impl Logic for Mover {
             self.out_address.d.next = self.address.q.val();
             self.out_data.d.next = self.element.val();
         }
-        self.w_req.next = self.out_valid.q.val() & !self.program.q.val();
-        self.w_smem.next = self.smem.q.val();
+        self.w_req.next = self.out_valid.q.val() & !self.in_program.q.val();
+        self.w_smem.next = self.in_smem.q.val();
         self.w_addr.next = self.out_address.q.val();
         self.w_wdata.next = self.out_data.q.val();
-        self.pm_we.next = self.out_valid.q.val() & self.program.q.val();
+        self.pm_we.next = self.out_valid.q.val() & self.in_program.q.val();
         self.pm_waddr.next = self.out_address.q.val().get_bits::<16>(0);
         self.pm_wdata.next = self.out_data.q.val();
 
@@ -284,28 +284,28 @@ impl Logic for Mover {
         self.waiting.next = self.fill_level.q.val() + self.in_flight.val();
         self.room.next = self.waiting.val() < 4;
         self.read_ok.next = self.moving.val() & self.to_ring.q.val() & self.room.val();
-        self.r_req.next = self.read_ok.val() & self.inside.val() & !self.program.q.val();
-        self.r_smem.next = self.smem.q.val();
+        self.r_req.next = self.read_ok.val() & self.inside.val() & !self.in_program.q.val();
+        self.r_smem.next = self.in_smem.q.val();
         self.r_addr.next = self.address.q.val();
-        self.pm_req.next = self.read_ok.val() & self.inside.val() & self.program.q.val();
+        self.pm_req.next = self.read_ok.val() & self.inside.val() & self.in_program.q.val();
         self.pm_raddr.next = self.address.q.val().get_bits::<16>(0);
         self.read_taken.next = self.read_ok.val()
             & (!self.inside.val()
-                | (self.r_gnt.val() & !self.program.q.val())
-                | (self.pm_gnt.val() & self.program.q.val()));
+                | (self.r_gnt.val() & !self.in_program.q.val())
+                | (self.pm_gnt.val() & self.in_program.q.val()));
         self.first.d.next = self.read_taken.val();
         self.first_zero.d.next = !self.inside.val();
         self.first_last.d.next = self.ends.val();
         self.second.d.next = self.first.q.val();
         self.second_zero.d.next = self.first_zero.q.val();
         self.second_last.d.next = self.first_last.q.val();
-        if self.first.q.val() & self.program.q.val() {
+        if self.first.q.val() & self.in_program.q.val() {
             self.from_program.d.next = self.pm_rdata.val();
         }
         self.gotten.next = self.r_rdata.val();
         if self.second_zero.q.val() {
             self.gotten.next = bits::<32>(0);
-        } else if self.program.q.val() {
+        } else if self.in_program.q.val() {
             self.gotten.next = self.from_program.q.val();
         }
 
@@ -315,7 +315,7 @@ impl Logic for Mover {
         if self.second.q.val() {
             self.push.next = true;
             self.pushed.next = self.gotten.val();
-            if !self.smem.q.val() & !self.program.q.val() {
+            if !self.in_smem.q.val() & !self.in_program.q.val() {
                 if self.have_low.q.val() {
                     self.pushed.next = (bit_cast::<32, 16>(self.gotten.val().get_bits::<16>(0)) << 16)
                         | bit_cast::<32, 16>(self.low_half.q.val());
@@ -446,8 +446,8 @@ impl Logic for Mover {
             }
         }
         if self.start.val() {
-            self.smem.d.next = self.wdata.val().get_bits::<3>(0) == 1;
-            self.program.d.next = self.wdata.val().get_bits::<3>(0) == 2;
+            self.in_smem.d.next = self.wdata.val().get_bits::<3>(0) == 1;
+            self.in_program.d.next = self.wdata.val().get_bits::<3>(0) == 2;
             self.to_ring.d.next = self.wdata.val().get_bit(3);
             self.bytes.d.next = self.wdata.val().get_bit(4)
                 & (self.wdata.val().get_bits::<3>(0) == 0)
