@@ -1,8 +1,10 @@
 //! Control, Verilated: random programs against an interpreter, traps, abort, queue, registers, cycles.
 
 mod control_bench;
+mod control_common;
 
-use control_bench::{Bench, Issued, Rng, control, engine};
+use control_bench::{Bench, Issued, control, engine};
+use control_common::Rng;
 use systole_isa::instr::op;
 use systole_isa::machine::Machine;
 use systole_isa::regs::{self, Counter, Trap};

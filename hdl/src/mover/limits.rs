@@ -13,7 +13,7 @@ pub struct Limits {
     /// The address: bit 19 is the plane, except in program memory.
     pub address: Signal<In, Bits<20>>,
     /// The element exists.
-    pub inside: Signal<Out, Bit>,
+    pub exists: Signal<Out, Bit>,
     /// Bits of a byte offset in the RX ring.
     pub rx_mask: Signal<Out, Bits<16>>,
     /// Bits of a byte offset in the TX ring.
@@ -33,7 +33,7 @@ impl Limits {
             smem: Default::default(),
             in_program: Default::default(),
             address: Default::default(),
-            inside: Default::default(),
+            exists: Default::default(),
             rx_mask: Default::default(),
             tx_mask: Default::default(),
             offset: Default::default(),
@@ -57,11 +57,11 @@ impl Logic for Limits {
     fn update(&mut self) {
         self.offset.next = bit_cast::<20, 19>(self.address.val().get_bits::<19>(0));
         if self.in_program.val() {
-            self.inside.next = self.address.val() < self.program_words.val();
+            self.exists.next = self.address.val() < self.program_words.val();
         } else if self.smem.val() {
-            self.inside.next = self.offset.val() < self.smem_plane.val();
+            self.exists.next = self.offset.val() < self.smem_plane.val();
         } else {
-            self.inside.next = self.offset.val() < self.hmem_plane.val();
+            self.exists.next = self.offset.val() < self.hmem_plane.val();
         }
         self.rx_mask.next = self.rx_offset.val();
         self.tx_mask.next = self.tx_offset.val();

@@ -162,7 +162,7 @@ pub struct Mover {
     status: Signal<Local, Bits<2>>,
     start: Signal<Local, Bit>,
     moving: Signal<Local, Bit>,
-    inside: Signal<Local, Bit>,
+    exists: Signal<Local, Bit>,
     last_column: Signal<Local, Bits<16>>,
     last_row: Signal<Local, Bits<16>>,
     row_ends: Signal<Local, Bit>,
@@ -211,7 +211,7 @@ impl Logic for Mover {
         self.limits.smem.next = self.in_smem.q.val();
         self.limits.in_program.next = self.in_program.q.val();
         self.limits.address.next = self.address.q.val();
-        self.inside.next = self.limits.inside.val();
+        self.exists.next = self.limits.exists.val();
         self.last_column.next = self.sizes.q.val().get_bits::<16>(0) - 1;
         self.last_row.next = self.sizes.q.val().get_bits::<16>(16) - 1;
         self.row_ends.next = self.column.q.val() == self.last_column.val();
@@ -229,7 +229,7 @@ impl Logic for Mover {
         if self.part.q.val().get_bit(0) {
             self.word_byte.next = self.word_half.val().get_bits::<8>(8);
         }
-        self.convert.byte.next = self.word_byte.val();
+        self.convert.raw.next = self.word_byte.val();
         self.convert.scale.next = self.scale.q.val();
         self.element.next = self.word.val();
         self.word_ends.next = true;
@@ -257,7 +257,7 @@ impl Logic for Mover {
             self.part.d.next = bits::<2>(0);
         }
         if self.out_free.val() {
-            self.out_valid.d.next = self.take.val() & self.inside.val();
+            self.out_valid.d.next = self.take.val() & self.exists.val();
         }
         if self.take.val() {
             self.out_address.d.next = self.address.q.val();
@@ -284,17 +284,17 @@ impl Logic for Mover {
         self.waiting.next = self.fill_level.q.val() + self.in_flight.val();
         self.room.next = self.waiting.val() < 4;
         self.read_ok.next = self.moving.val() & self.to_ring.q.val() & self.room.val();
-        self.r_req.next = self.read_ok.val() & self.inside.val() & !self.in_program.q.val();
+        self.r_req.next = self.read_ok.val() & self.exists.val() & !self.in_program.q.val();
         self.r_smem.next = self.in_smem.q.val();
         self.r_addr.next = self.address.q.val();
-        self.pm_req.next = self.read_ok.val() & self.inside.val() & self.in_program.q.val();
+        self.pm_req.next = self.read_ok.val() & self.exists.val() & self.in_program.q.val();
         self.pm_raddr.next = self.address.q.val().get_bits::<16>(0);
         self.read_taken.next = self.read_ok.val()
-            & (!self.inside.val()
+            & (!self.exists.val()
                 | (self.r_gnt.val() & !self.in_program.q.val())
                 | (self.pm_gnt.val() & self.in_program.q.val()));
         self.first.d.next = self.read_taken.val();
-        self.first_zero.d.next = !self.inside.val();
+        self.first_zero.d.next = !self.exists.val();
         self.first_last.d.next = self.ends.val();
         self.second.d.next = self.first.q.val();
         self.second_zero.d.next = self.first_zero.q.val();
@@ -366,7 +366,7 @@ impl Logic for Mover {
             & !self.out_valid.q.val()
             & (!self.to_ring.q.val() | (self.fill_level.q.val() == 0));
         if self.step.val() {
-            if !self.inside.val() {
+            if !self.exists.val() {
                 self.error.d.next = true;
             }
             self.address.d.next = self.address.q.val() + 1;

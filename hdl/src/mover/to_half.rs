@@ -2,11 +2,11 @@
 
 use rust_hdl_core::prelude::*;
 
-/// `half = FP16(byte · 2^scale)`: exact, and never subnormal, for a scale in −14..=7. Combinational.
+/// `half = FP16(raw · 2^scale)`: exact, and never subnormal, for a scale in −14..=7. Combinational.
 #[derive(LogicBlock, Default)]
 pub struct ToHalf {
     /// The byte, unsigned.
-    pub byte: Signal<In, Bits<8>>,
+    pub raw: Signal<In, Bits<8>>,
     /// The exponent, signed.
     pub scale: Signal<In, Bits<8>>,
     /// The FP16 number.
@@ -24,10 +24,10 @@ impl Logic for ToHalf {
     #[hdl_gen]
     fn update(&mut self) {
         // Shift the leading one to bit 7; `top` is the biased exponent (15) plus the place where it stood.
-        self.by_four.next = self.byte.val();
+        self.by_four.next = self.raw.val();
         self.top.next = bits::<5>(22);
-        if self.byte.val().get_bits::<4>(4) == 0 {
-            self.by_four.next = self.byte.val() << 4;
+        if self.raw.val().get_bits::<4>(4) == 0 {
+            self.by_four.next = self.raw.val() << 4;
             self.top.next = bits::<5>(18);
         }
         self.by_two.next = self.by_four.val();
@@ -44,9 +44,9 @@ impl Logic for ToHalf {
         }
         self.exponent.next = self.top_one.val() + self.scale.val().get_bits::<5>(0);
         self.half.next = bits::<16>(0);
-        if self.byte.val() != 0 {
-            self.half.next = (bit_cast::<16, 5>(self.exponent.val()) << 10)
-                | (bit_cast::<16, 7>(self.by_one.val().get_bits::<7>(0)) << 3);
+        if self.raw.val() != 0 {
+            self.half.next =
+                (bit_cast::<16, 5>(self.exponent.val()) << 10) | (bit_cast::<16, 7>(self.by_one.val().get_bits::<7>(0)) << 3);
         }
     }
 }
