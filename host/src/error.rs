@@ -277,3 +277,15 @@ impl Error {
         Error::InvalidValue { what: what.into(), value: value.to_string(), reason: reason.into() }
     }
 }
+
+impl Error {
+    /// A compiler's error about `what`.
+    pub fn from_compiler(what: impl Into<String>, e: crate::compile::CompileError) -> Error {
+        use crate::compile::CompileError as C;
+        let (what, reason) = (what.into(), e.to_string());
+        match e {
+            C::Memory { .. } | C::Mask { .. } | C::Program { .. } => Error::DoesNotFit { what, reason },
+            _ => Error::Compile { what, reason },
+        }
+    }
+}

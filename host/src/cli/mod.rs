@@ -1,3 +1,111 @@
-//! The command line.
+//! The command line of `systole`. Results go to stdout (with `--json`: one object), everything else to stderr.
+
+mod bench;
+mod gemm;
+mod progress;
+mod setup;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::driver::device::DeviceOptions;
+use crate::error::Result;
+
+/// Trains neural networks in mixed precision on the Systole accelerator: FP16 products, FP32 sums and weights.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is malformed · 4 does not fit
+into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 130 interrupted";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Gemm(gemm::GemmArgs),
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    Setup(setup::SetupArgs),
+}
+
+/// Which device, and how.
+#[derive(Debug, Args)]
+struct DeviceArgs {
+    /// What to run on: `rtl` (the hardware, simulated cycle by cycle), `model` (the same bits at native speed, without a
+    /// clock), or the path of a serial port
+    #[arg(long, default_value = "rtl", value_name = "rtl|model|PATH")]
+    device: String,
+    /// Lanes of the systolic array: N×N processing elements [default: 8, or what the device has]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    lanes: Option<u32>,
+    /// Bits per second of a serial port [default: 3000000]
+    #[arg(long, value_name = "RATE")]
+    baud: Option<u32>,
+}
+
+impl DeviceArgs {
+    fn options(&self) -> DeviceOptions {
+        DeviceOptions { name: self.device.clone(), lanes: self.lanes, baud: self.baud }
+    }
+}
+
+/// How to talk to the user.
+#[derive(Clone, Copy, Debug, Args)]
+struct OutputArgs {
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    /// No progress bars, and never a question
+    #[arg(long)]
+    non_interactive: bool,
+}
+
+impl OutputArgs {
+    /// Prints a result: as JSON, or as `text` writes it.
+    fn print<T: Serialize>(&self, result: &T, text: impl FnOnce(&T) -> String) {
+        use std::io::Write as _;
+        let line = if self.json { serde_json::to_string(result).expect("plain data") } else { text(result) };
+        // a reader that has gone away is no error of ours
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
 /// Runs the program.
-pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+pub fn main() -> ExitCode {
+    let filter = if std::env::var_os("SYSTOLE_DEBUG").is_some() { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(filter).without_time().try_init();
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}\n help: {}", e.help());
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(a) => a.run(),
+        Command::Gemm(a) => a.run(),
+        Command::Bench(a) => a.run(),
+        Command::Setup(a) => a.run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

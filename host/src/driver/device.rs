@@ -1,2 +1,117 @@
-//! x
-pub struct Device;
+//! Opens a device by its name: `model`, `rtl`, or the path of a serial port. From here on they are all the same.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use systole_isa::machine::Machine;
+use systole_sim::port::Port;
+
+use super::link::{Link, Timeouts};
+use super::requests::DeviceInfo;
+use super::serial::{self, SerialPort};
+use crate::error::{Error, Result};
+
+/// What kind of device stands behind a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The bit-exact model, which has no clock.
+    Model,
+    /// The Verilated RTL.
+    Rtl,
+    /// A serial port.
+    Serial,
+}
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// `rtl`, `model`, or the path of a port.
+    pub name: String,
+    /// Lanes of the array; a simulated device is built so, another one must have so many. `None`: 8, or whatever it has.
+    pub lanes: Option<u32>,
+    /// Bits per second of a serial port; `None`: [`serial::BAUD`].
+    pub baud: Option<u32>,
+}
+
+/// A device that has answered hello.
+pub struct Device {
+    /// The link to it.
+    pub link: Link,
+    /// What it says of itself.
+    pub info: DeviceInfo,
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// The ELF file of the firmware that it was started with, where this program started it.
+    pub firmware_elf: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({:?}, {:?})", self.kind, self.info)
+    }
+}
+
+impl Device {
+    /// Opens a device and greets it.
+    pub fn open(options: &DeviceOptions) -> Result<Device> {
+        let machine = Machine::with_lanes(options.lanes.unwrap_or(Machine::DEFAULT.lanes));
+        if let (Some(lanes), Some(rule)) = (options.lanes, machine.invalid()) {
+            return Err(Error::value("--lanes", lanes, rule));
+        }
+        match options.name.as_str() {
+            "model" => Device::greet(model(machine)?, DeviceKind::Model, None, options),
+            "rtl" => {
+                let (port, elf) = super::rtl::open(machine)?;
+                Device::greet(port, DeviceKind::Rtl, elf, options)
+            }
+            "" => Err(Error::UnknownDevice { name: String::new(), reason: "the name is empty".into() }),
+            path => {
+                let port = SerialPort::open(path, options.baud.unwrap_or(serial::BAUD))?;
+                Device::greet(Box::new(port), DeviceKind::Serial, None, options)
+            }
+        }
+    }
+
+    /// A device on a port that is open already.
+    pub fn on_port(port: Box<dyn Port>, kind: DeviceKind) -> Result<Device> {
+        Device::greet(port, kind, None, &DeviceOptions::default())
+    }
+
+    fn greet(port: Box<dyn Port>, kind: DeviceKind, firmware_elf: Option<PathBuf>, options: &DeviceOptions) -> Result<Device> {
+        let mut link = Link::new(port, timeouts(kind));
+        link.phase("saying hello");
+        // a simulator needs a moment to boot, a board answers at once
+        let usual = link.set_deadline(if kind == DeviceKind::Serial { Duration::from_secs(5) } else { Duration::from_secs(60) });
+        let info = link.hello()?;
+        link.set_deadline(usual);
+        if let Some(lanes) = options.lanes.filter(|&l| l != info.machine.lanes) {
+            let reason = format!("the device has {}", info.machine.lanes);
+            return Err(Error::value("--lanes", lanes, reason));
+        }
+        Ok(Device { link, info, kind, firmware_elf })
+    }
+
+    /// Whether the device's cycle counts mean anything.
+    pub fn has_cycles(&self) -> bool {
+        self.kind != DeviceKind::Model
+    }
+}
+
+fn model(machine: Machine) -> Result<Box<dyn Port>> {
+    let model = systole_sim::Model::new(machine).map_err(|e| Error::Setup {
+        what: "the model".into(),
+        reason: e.to_string(),
+        help: "this is a bug worth reporting".into(),
+    })?;
+    Ok(Box::new(model))
+}
+
+fn timeouts(kind: DeviceKind) -> Timeouts {
+    match kind {
+        DeviceKind::Model => {
+            Timeouts { deadline: Duration::from_secs(60), retransmit: Duration::from_millis(10), ..Timeouts::default() }
+        }
+        DeviceKind::Rtl => Timeouts { deadline: Duration::from_secs(300), ..Timeouts::default() },
+        DeviceKind::Serial => Timeouts::default(),
+    }
+}

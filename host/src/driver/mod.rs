@@ -9,6 +9,8 @@
 //! | [`serial`] | a serial port as a [`systole_sim::port::Port`] |
 //! | [`device`] | opens a device by its name |
 //! | [`log`] | decodes the firmware's log |
+//! | [`rtl`] | the simulated hardware: set-up and opening |
+//! | [`product`] | one matrix product on a device |
 //! | [`session`] | a compiled program on a device: upload, train, evaluate, read back |
 //! | [`explain`] | error codes in words |
 
@@ -19,6 +21,8 @@ pub mod framing;
 pub mod link;
 pub mod log;
 pub mod requests;
+pub mod product;
+pub mod rtl;
 pub mod serial;
 pub mod session;
 

@@ -1,1 +1,19 @@
-//! x
+//! A training run from start to end.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`options`] | what to train, on what, how; checked before anything starts |
+//! | [`folder`] | `runs/<name>/`: metrics, configuration, checkpoint |
+//! | [`checkpoint`] | weights, optimizer, scaler and position in one safetensors file |
+//! | [`report`] | what comes out |
+//! | [`train`](fn@train) | the run itself |
+
+pub mod checkpoint;
+pub mod folder;
+pub mod options;
+pub mod report;
+mod training;
+
+pub use options::{LossScale, TrainOptions};
+pub use report::{Epoch, Progress, Silent, Step, TrainReport};
+pub use training::{train, train_on};

@@ -1,0 +1,112 @@
+//! `systole train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::progress::Bars;
+use super::{DeviceArgs, OutputArgs};
+use crate::error::Result;
+use crate::run::options::power_of_two;
+use crate::run::{Progress as _, TrainOptions, TrainReport, train};
+
+/// Train a network
+///
+/// Without any flags: the bundled handwritten digits on the simulated hardware. Metrics, configuration and a checkpoint go to
+/// runs/<name>/; Ctrl-C keeps the checkpoint of the last complete epoch.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// What to train on: the bundled `digits`, a CSV file (whole numbers 0..=255, the class last), or a folder in MNIST's
+    /// IDX format; files may be compressed with gzip
+    #[arg(long, default_value = "digits", value_name = "digits|DIR|FILE")]
+    data: String,
+    /// The network: fully connected layers with ReLU between them, or a file that holds this notation
+    #[arg(long, default_value = "mlp:64-32-10", value_name = "mlp:IN-HIDDEN-…-OUT|FILE")]
+    model: String,
+    /// Passes over the training rows
+    #[arg(long, default_value_t = 20, value_name = "COUNT", allow_negative_numbers = true)]
+    epochs: u32,
+    /// Rows per step; a last, smaller batch is used as it is
+    #[arg(long, default_value_t = 32, value_name = "ROWS", allow_negative_numbers = true)]
+    batch: u32,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.05, value_name = "RATE", allow_negative_numbers = true)]
+    lr: f32,
+    /// Momentum; 0 for plain gradient descent
+    #[arg(long, default_value_t = 0.9, value_name = "FACTOR", allow_negative_numbers = true)]
+    momentum: f32,
+    /// Loss scaling: `dynamic` grows and backs off, a power of two stays, `none` is 1. A step whose weight gradients
+    /// overflow is skipped in any case
+    #[arg(long, default_value = "dynamic", value_name = "none|dynamic|POWER_OF_TWO", allow_negative_numbers = true)]
+    loss_scale: String,
+    /// First scale of `--loss-scale dynamic`
+    #[arg(long, default_value = "65536", value_name = "POWER_OF_TWO", allow_negative_numbers = true)]
+    loss_scale_init: String,
+    /// Good steps in a row before a dynamic scale doubles
+    #[arg(long, default_value_t = 2000, value_name = "STEPS", allow_negative_numbers = true)]
+    growth_interval: u32,
+    /// Seed of initial weights and of the order of the rows. Equal seeds give equal weights, bit for bit, on any device
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    seed: u64,
+    /// Show the firmware's log
+    #[arg(long)]
+    log: bool,
+    /// ELF file of the firmware, which holds the strings of its log, for a device that this program did not start
+    #[arg(long, value_name = "FILE")]
+    firmware_elf: Option<PathBuf>,
+    /// Folder that runs are kept in
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    runs: PathBuf,
+    /// Name of the run's folder [default: from data, model and seed]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl TrainArgs {
+    pub(super) fn run(self) -> Result<()> {
+        let options = TrainOptions {
+            device: self.device.options(),
+            data: self.data,
+            model: self.model,
+            epochs: self.epochs,
+            batch: self.batch,
+            lr: self.lr,
+            momentum: self.momentum,
+            loss_scale: self.loss_scale.parse()?,
+            loss_scale_init: power_of_two("--loss-scale-init", &self.loss_scale_init)?,
+            growth_interval: self.growth_interval,
+            seed: self.seed,
+            log: self.log,
+            firmware_elf: self.firmware_elf,
+            runs: self.runs,
+            name: self.name,
+        };
+        let mut bars = Bars::new(self.output.non_interactive);
+        let report = train(&options, &mut bars);
+        bars.finish();
+        self.output.print(&report?, text);
+        Ok(())
+    }
+}
+
+fn text(r: &TrainReport) -> String {
+    let mut lines = vec![
+        format!("{} on {}: {} epochs, {} steps, {} skipped", r.model, r.device, r.epochs, r.steps, r.skipped),
+        format!("test accuracy  {:.2} %   (training rows {:.2} %)", 100.0 * r.test_accuracy, 100.0 * r.train_accuracy),
+        format!("final loss     {}", r.final_loss.map_or("–".into(), |l| format!("{l:.4}"))),
+        format!("loss scale     {}", r.loss_scale),
+    ];
+    if let (Some(cycles), Some(u)) = (r.cycles, r.array_utilization) {
+        lines.push(format!("cycles         {cycles} ({} a step), array busy with products {:.1} %", cycles / r.steps.max(1), 100.0 * u));
+    }
+    if let Some(khz) = r.sim_khz {
+        lines.push(format!("simulated at   {khz:.0} kHz"));
+    }
+    lines.push(format!("weights        sha256 {}", r.weights_sha256));
+    lines.push(format!("run            {}", r.run_dir));
+    lines.join("\n")
+}
