@@ -308,3 +308,15 @@ fn what_does_not_fit_is_named() {
     let e = refuse("64-32-10", 0, Machine::DEFAULT);
     assert!(matches!(e, CompileError::Size { .. }), "{e}");
 }
+
+/// Predicted cycles of a step of 64-32-10 at batch 32 and of 784-128-10 at batch 64: a slower schedule fails here.
+#[test]
+fn predicted_steps_stay_fast() {
+    let big = Machine { hmem_words: 1 << 19, smem_words: 1 << 19, ..Machine::DEFAULT };
+    for (model, batch, machine, cycles) in [("64-32-10", 32, Machine::DEFAULT, 4_600), ("784-128-10", 64, big, 235_000)] {
+        let c = compile::network(&Model::mlp(model).unwrap().graph, batch, MOMENTUM, machine).unwrap();
+        let step = c.predicted[c.step.compute as usize].cycles + c.predicted[c.step.update as usize].cycles;
+        println!("{model}: {step} cycles, {} at peak", c.macs_per_step / 64);
+        assert!(step <= cycles, "{model}: {step} cycles");
+    }
+}

@@ -3,7 +3,7 @@
 //! They are generators that append instructions in line, not routines behind CALL: a call would fix rows, columns and
 //! strides once per program, cost the fetcher three control instructions per use, and, since a callee cannot know its
 //! callers' wait distances, would drain the engine on entry; in line, the scheduler interleaves independent halves, which
-//! hides most of the vector engine's latency. They cost about a dozen instructions (150 words) a use.
+//! hides most of the vector engine's latency. They cost 6 (reciprocal), 13 (exp) and 22 (log) instructions of 12 words a use.
 
 use systole_isa::instr::VectorOp;
 
@@ -45,6 +45,9 @@ pub struct Function {
 const NEG_ZERO: Arg = Arg::Bits(0x8000_0000);
 /// 1.5·2^23: adding it rounds to an integer, which then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
+/// ln 2 = LN2_HIGH + LN2_LOW; the first has 9 significant bits, so that its product with an exponent is exact.
+const LN2_HIGH: f32 = 355.0 / 512.0;
+const LN2_LOW: f32 = -2.121_944_4e-4;
 
 struct Code(Function);
 
@@ -86,8 +89,8 @@ pub fn exp(range: ExpRange) -> Function {
     }
     c.mad(m, T(t), F(std::f32::consts::LOG2_E), F(ROUND));
     c.mad(p, T(m), F(1.0), F(-ROUND));
-    c.mad(t, T(p), F(-0.693_359_375), T(t));
-    c.mad(t, T(p), F(2.121_944_4e-4), T(t));
+    c.mad(t, T(p), F(-LN2_HIGH), T(t));
+    c.mad(t, T(p), F(-LN2_LOW), T(t));
     c.op(VectorOp::Shl23, k, T(m), NEG_ZERO, NEG_ZERO);
     c.mad(p, T(t), F(EXP[0]), F(EXP[1]));
     for &a in &EXP[2..] {
@@ -142,10 +145,10 @@ pub fn log() -> Function {
     c.mad(z, T(f), T(f), NEG_ZERO);
     c.mad(p, T(p), T(f), NEG_ZERO);
     c.mad(p, T(p), T(z), NEG_ZERO);
-    c.mad(p, T(k), F(-2.121_944_4e-4), T(p));
+    c.mad(p, T(k), F(LN2_LOW), T(p));
     c.mad(p, T(z), F(-0.5), T(p));
     c.mad(p, T(f), F(1.0), T(p));
-    c.mad(p, T(k), F(0.693_359_375), T(p));
+    c.mad(p, T(k), F(LN2_HIGH), T(p));
     c.0
 }
 

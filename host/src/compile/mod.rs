@@ -7,6 +7,7 @@
 //! | [`plan`] | which tensor lies where |
 //! | `schedule` | dependences, issue order, wait distances |
 //! | `build` | views, products and vector operations over planned tensors |
+//! | `chain` | a graph as layers, a batch as parts |
 //! | `network` | declares a network's tensors and emits its forward and backward passes |
 //! | `loss` | softmax cross-entropy, its gradient, right predictions |
 //! | `update` | optimizers |
@@ -21,6 +22,7 @@ pub mod functions;
 pub mod plan;
 
 mod build;
+mod chain;
 mod gemm;
 mod loss;
 mod network;

@@ -1,6 +1,7 @@
 //! A whole network: its tensors, then its three segments.
 
 use super::build::{Builder, Epilogue, Matrix, append, check, odd_pitch};
+use super::chain::{Layer, Part, layers};
 use super::cost::Cost;
 use super::loss::{self, LossTensors};
 use super::plan::{Class, Conflict, Lifetime, MemoryPlan, PlannedTensor, Request, place};
@@ -21,92 +22,6 @@ const CUTS: [&[u32]; 6] = [&[8], &[4, 4], &[6, 2], &[4, 2, 2], &[3, 3, 2], &[2, 
 /// Ways to cut a chunk's exponentials into parts, which hide each other's latency.
 const PARTS: [u32; 3] = [1, 2, 4];
 const FP16_ONE: u16 = 0x3c00;
-
-/// Consecutive rows of the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    start: u32,
-    rows: u32,
-}
-
-impl Part {
-    /// Cuts in proportion to `weights`, at multiples of `lanes` rows; pieces without rows are left out.
-    fn cut(self, weights: &[u32], lanes: u32) -> Vec<Part> {
-        let total: u32 = weights.iter().sum();
-        let (mut before, mut start, mut parts) = (0, 0, Vec::new());
-        for w in weights {
-            before += w;
-            let end = if before == total { self.rows } else { (self.rows * before / total).next_multiple_of(lanes).min(self.rows) };
-            if end > start {
-                parts.push(Part { start: self.start + start, rows: end - start });
-            }
-            start = end;
-        }
-        parts
-    }
-}
-
-/// A dense layer with the ReLU that follows it, if one does.
-struct Layer {
-    name: String,
-    inputs: u32,
-    outputs: u32,
-    relu: bool,
-    weight: ParameterId,
-    bias: ParameterId,
-    /// Graph node whose value the layer reads.
-    source: NodeId,
-    /// The dense node.
-    dense: NodeId,
-    /// The node whose value it produces: the ReLU, or the dense node itself.
-    value: NodeId,
-}
-
-/// The graph as a chain of layers, or what in it has no rule.
-fn layers(graph: &Graph) -> Result<Vec<Layer>, CompileError> {
-    let unsupported = |node: NodeId, why| CompileError::Unsupported { node: graph.node(node).name.clone(), why };
-    let mut layers: Vec<Layer> = Vec::new();
-    for (i, node) in graph.nodes.iter().enumerate() {
-        let id = NodeId(i);
-        if node.op != Op::SoftmaxCrossEntropy && graph.users(id).len() != 1 {
-            return Err(unsupported(id, "each value must have exactly one user"));
-        }
-        let previous = layers.last().map(|l| l.value);
-        match node.op {
-            Op::Input => {}
-            Op::Dense { weight, bias } => {
-                let source = node.inputs[0];
-                layers.push(Layer {
-                    name: node.name.clone(),
-                    inputs: graph.node(source).features as u32,
-                    outputs: node.features as u32,
-                    relu: false,
-                    weight,
-                    bias,
-                    source,
-                    dense: id,
-                    value: id,
-                });
-            }
-            Op::Relu => match layers.last_mut() {
-                Some(l) if l.value == node.inputs[0] && !l.relu => {
-                    l.relu = true;
-                    l.value = id;
-                }
-                _ => return Err(unsupported(id, "a ReLU must follow a dense layer")),
-            },
-            Op::SoftmaxCrossEntropy => {
-                if previous != Some(node.inputs[0]) || layers.last().is_some_and(|l| l.relu) {
-                    return Err(unsupported(id, "the loss must follow a dense layer"));
-                }
-            }
-        }
-    }
-    if layers.is_empty() {
-        return Err(CompileError::Unsupported { node: "network".into(), why: "it has no dense layer" });
-    }
-    Ok(layers)
-}
 
 /// Tensors as they are declared; places come once all are known.
 #[derive(Default)]
