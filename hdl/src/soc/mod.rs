@@ -1,0 +1,43 @@
+//! The whole machine: soft core, bus, and every room of `hdl` wired together.
+//!
+//! [`verilog`] is what simulators and synthesis take, beside the soft core's own `VexRiscv.v`.
+
+mod board;
+mod bus;
+mod cpu;
+mod primitives;
+mod top;
+
+pub use board::Board;
+pub use bus::Bus;
+pub use cpu::Cpu;
+pub use primitives::{ClockGate, FirmwareRam};
+pub use top::{Soc, SocOptions};
+
+use crate::emit::{EmitError, try_emit_verilog};
+use rust_hdl_core::prelude::Block;
+use sha2::{Digest, Sha256};
+use systole_isa::machine::Machine;
+
+/// Name of the top module.
+pub const TOP: &str = "soc";
+
+/// The SoC of `machine` as one Verilog text, which instantiates `VexRiscv` and defines everything else.
+///
+/// The device reports the first 32 bits of the SHA-256 of the text that has a zero in that place.
+///
+/// # Errors
+/// What [`try_emit_verilog`] finds wrong with the design.
+///
+/// # Panics
+/// If `machine` breaks a rule of [`Machine::invalid`].
+pub fn verilog(machine: &Machine, clock_hz: u32) -> Result<String, EmitError> {
+    let emit = |design_hash| {
+        let mut soc = Soc::new(machine, SocOptions { clock_hz, design_hash });
+        soc.connect_all();
+        try_emit_verilog(&soc, TOP)
+    };
+    let text = emit(0)?;
+    let digest = Sha256::digest(text.as_bytes());
+    emit(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+}
