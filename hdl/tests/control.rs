@@ -318,6 +318,23 @@ fn traps_of_engines_are_latched_and_aborts_resynchronise() {
 }
 
 #[test]
+fn a_fence_waits_for_both_engines() {
+    let mut b = Bench::new(&MACHINE, 9);
+    let mut rng = Rng::new(10);
+    b.longest = 300;
+    for round in 0..40 {
+        let (mut first, mut second) = (engine(&mut rng), engine(&mut rng));
+        (first[0], second[0]) = if round % 2 == 0 { (op::GEMM, op::VECTOR) } else { (op::VECTOR, op::GEMM) };
+        let words = [&first[..], &control(op::FENCE, 0, 0), &second, &control(op::END, 0, 0)].concat();
+        b.program(0, &words);
+        b.quiet.clear();
+        b.push(0, 0);
+        b.finish();
+        assert!(b.quiet[0] && b.quiet[12] && !b.quiet[1], "round {round}");
+    }
+}
+
+#[test]
 fn the_queue_holds_four() {
     let mut b = Bench::new(&MACHINE, 6);
     let mut w = engine(&mut Rng::new(7));

@@ -57,6 +57,8 @@ pub struct Bench {
     pub mover: u32,
     pub mover_reads: u32,
     pub last_gemm: u64,
+    /// For each word taken: whether both engines were empty then.
+    pub quiet: Vec<bool>,
     stubs: [Stub; 2],
     mover_at: Option<u32>,
 }
@@ -80,6 +82,7 @@ impl Bench {
             mover: 0,
             mover_reads: 0,
             last_gemm: 0,
+            quiet: vec![],
             stubs: Default::default(),
             mover_at: None,
         }
@@ -135,6 +138,10 @@ impl Bench {
         assert!(self.get("m_iw_valid") & self.get("v_iw_valid") == 0);
         for (e, p) in ["m", "v"].into_iter().enumerate() {
             let taken = self.get(&format!("{p}_iw_valid")) & self.get(&format!("{p}_iw_ready")) == 1;
+            if taken {
+                let empty = |s: &Stub| s.running.is_none() && s.waiting.is_empty() && s.partial.is_empty();
+                self.quiet.push(self.stubs.iter().all(empty));
+            }
             self.step(e, taken, done);
         }
         self.m.tick();
