@@ -2,6 +2,9 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`graph`] | networks as graphs, their parameters, their derivatives |
+//! | [`compile`] | memory plan, programs, cost model |
+//! | [`reference`] | the same graph trained in FP32 or FP64, for baselines and tests |
 //! | [`data`] | data sets: the bundled digits, CSV, IDX; fixed splits, reproducible shuffling |
 //! | [`driver`] | the link to a device: frames, retransmission, typed requests, training sessions |
 //! | [`run`] | a training run from start to end: epochs, metrics, checkpoints, progress |
@@ -11,8 +14,11 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod compile;
 pub mod data;
 pub mod driver;
 pub mod error;
+pub mod graph;
 pub mod npy;
+pub mod reference;
 pub mod run;
