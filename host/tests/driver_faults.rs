@@ -7,9 +7,10 @@ use systole::run::{Silent, TrainOptions, TrainReport, train_on};
 use systole_isa::machine::Machine;
 use systole_sim::Model;
 
-fn train(faults: Faults, seed: u64, runs: &std::path::Path) -> (TrainReport, u64) {
+fn train(faults: Faults, seed: u64, runs: &std::path::Path) -> (TrainReport, u64, u64) {
     let model = Model::new(Machine::DEFAULT).unwrap();
     let port = FaultPort::new(model, faults, seed);
+    let made = port.made();
     let device = Device::on_port(Box::new(port), DeviceKind::Model).unwrap();
     let mut options = TrainOptions { epochs: 1, seed: 7, runs: runs.into(), ..TrainOptions::default() };
     options.device.name = "model".into();
@@ -17,13 +18,14 @@ fn train(faults: Faults, seed: u64, runs: &std::path::Path) -> (TrainReport, u64
     let lines = std::fs::read_to_string(std::path::Path::new(&report.run_dir).join("metrics.csv")).unwrap();
     let mut hash = std::hash::DefaultHasher::new();
     std::hash::Hash::hash(&lines, &mut hash);
-    (report, std::hash::Hasher::finish(&hash))
+    (report, std::hash::Hasher::finish(&hash), made.load(std::sync::atomic::Ordering::Relaxed))
 }
 
 #[test]
 fn the_same_bits_over_a_bad_line() {
     let dir = tempfile::tempdir().unwrap();
-    let (clean, clean_steps) = train(Faults::default(), 0, dir.path());
+    let (clean, clean_steps, none) = train(Faults::default(), 0, dir.path());
+    assert_eq!(none, 0);
     let only = |f: fn(&mut Faults)| {
         let mut faults = Faults::default();
         f(&mut faults);
@@ -39,7 +41,8 @@ fn the_same_bits_over_a_bad_line() {
     ];
     for (what, faults) in lines {
         for seed in 1..=2 {
-            let (report, steps) = train(faults, seed, dir.path());
+            let (report, steps, made) = train(faults, seed, dir.path());
+            assert!(made > 20, "{what}: only {made} faults");
             assert_eq!(report.weights_sha256, clean.weights_sha256, "{what}, seed {seed}");
             assert_eq!(steps, clean_steps, "{what}, seed {seed}");
             assert_eq!(report.test_accuracy, clean.test_accuracy, "{what}, seed {seed}");

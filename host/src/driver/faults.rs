@@ -1,6 +1,8 @@
 //! A bad line, as an ordinary layer: loses, damages and duplicates what passes through it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -42,19 +44,24 @@ pub struct FaultPort<P> {
     random: ChaCha8Rng,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
-    /// Faults made so far.
-    pub made: u64,
+    made: Arc<AtomicU64>,
 }
 
 impl<P: Port> FaultPort<P> {
     /// Puts a bad line before `inner`.
     pub fn new(inner: P, faults: Faults, seed: u64) -> FaultPort<P> {
-        FaultPort { inner, faults, random: ChaCha8Rng::seed_from_u64(seed), outgoing: Vec::new(), incoming: Vec::new(), made: 0 }
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        FaultPort { inner, faults, random, outgoing: Vec::new(), incoming: Vec::new(), made: Arc::default() }
+    }
+
+    /// Counts the faults that are made.
+    pub fn made(&self) -> Arc<AtomicU64> {
+        self.made.clone()
     }
 
     fn chance(&mut self, per_mille: u32) -> bool {
         let hit = self.random.next_u32() % 1000 < per_mille;
-        self.made += u64::from(hit);
+        self.made.fetch_add(u64::from(hit), Ordering::Relaxed);
         hit
     }
 
