@@ -237,7 +237,7 @@ impl Logic for VectorEngine {
             self.reader[i].kind.next = self.issue.word[0].val().get_bits::<2>(2 * i + 19);
             self.reader[i].base.next = self.issue.word[2 * i + 2].val();
             self.reader[i].strides.next = self.issue.word[2 * i + 3].val();
-            self.reader[i].release.next = self.writer.release.val();
+            self.reader[i].row_done.next = self.writer.row_done.val();
             self.reader[i].gnt.next = self.r_gnt[i].val();
             self.reader[i].pop.next = self.execute.pop[i].val();
             self.r_req[i].next = self.reader[i].req.val();
@@ -321,6 +321,7 @@ impl Logic for VectorEngine {
 
         self.writer.abort.next = self.abort.val();
         self.writer.take.next = self.execute.take.val();
+        self.writer.followed.next = self.issue.begun_before.val();
         self.writer.header.next = self.issue.word[0].val();
         self.writer.d_base.next = self.issue.word[8].val();
         self.writer.d_strides.next = self.issue.word[9].val();

@@ -47,6 +47,8 @@ pub struct Issue {
     pub start: Signal<Out, Bit>,
     /// A started instruction is there for the lanes to take.
     pub pending: Signal<Out, Bit>,
+    /// It was there in the cycle before, too.
+    pub begun_before: Signal<Out, Bit>,
     /// A whole instruction waits for another one.
     pub waiting: Signal<Out, Bit>,
     /// There are words here.
@@ -104,6 +106,7 @@ impl Issue {
             pc: Default::default(),
             start: Default::default(),
             pending: Default::default(),
+            begun_before: Default::default(),
             waiting: Default::default(),
             occupied: Default::default(),
             trap: Default::default(),
@@ -210,6 +213,7 @@ impl Logic for Issue {
 
         self.start.next = self.may_start.val() & self.good.val();
         self.pending.next = self.begun.q.val() | (self.may_start.val() & self.good.val());
+        self.begun_before.next = self.begun.q.val();
         if self.may_start.val() {
             if self.good.val() {
                 self.begun.d.next = true;

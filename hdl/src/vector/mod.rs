@@ -25,6 +25,8 @@
 //! `smem` or a scalar register, [`TO_HALF_LATENCY`](crate::float::TO_HALF_LATENCY) more into `hmem`. A dependent instruction
 //! (or the next row of a recurrent one) requests its first read in the cycle after the last write's grant.
 //!
+//! **Rate.** One vector a cycle where ports allow; one cycle is lost between instructions.
+//!
 //! **Same row, same element.** An element's sources are read before it is written. A broadcast (`inner` 0) of an element
 //! which the same instruction overwrites in the same row is not ordered against that write beyond its first V columns.
 

@@ -31,7 +31,7 @@ pub struct Reader {
     /// Stride word.
     pub strides: Signal<In, Bits<32>>,
     /// A row of a recurrent instruction is wholly written.
-    pub release: Signal<In, Bit>,
+    pub row_done: Signal<In, Bit>,
     /// Request, held until granted.
     pub req: Signal<Out, Bit>,
     /// The request is for `smem`.
@@ -90,7 +90,7 @@ impl Reader {
             kind: Default::default(),
             base: Default::default(),
             strides: Default::default(),
-            release: Default::default(),
+            row_done: Default::default(),
             req: Default::default(),
             smem: Default::default(),
             addr: Default::default(),
@@ -164,7 +164,7 @@ impl Logic for Reader {
                     self.hold.d.next = false;
                 }
             }
-        } else if self.release.val() {
+        } else if self.row_done.val() {
             self.hold.d.next = false;
         }
 

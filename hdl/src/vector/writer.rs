@@ -25,6 +25,8 @@ pub struct Writer {
     pub take: Signal<In, Bit>,
     /// An instruction can be taken.
     pub free: Signal<Out, Bit>,
+    /// A later instruction has started to read, and is not taken yet.
+    pub followed: Signal<In, Bit>,
     /// Word 0.
     pub header: Signal<In, Bits<32>>,
     /// Word 8.
@@ -77,8 +79,8 @@ pub struct Writer {
     pub gnt: Vec<Signal<In, Bit>>,
     /// The oldest results are gone.
     pub advance: Signal<Out, Bit>,
-    /// A row is wholly written.
-    pub release: Signal<Out, Bit>,
+    /// A row of the newest instruction is wholly written.
+    pub row_done: Signal<Out, Bit>,
     /// Write the first lane's result to a scalar register.
     pub sreg_we: Signal<Out, Bit>,
     /// Which.
@@ -164,6 +166,7 @@ impl Writer {
             abort: Default::default(),
             take: Default::default(),
             free: Default::default(),
+            followed: Default::default(),
             header: Default::default(),
             d_base: Default::default(),
             d_strides: Default::default(),
@@ -190,7 +193,7 @@ impl Writer {
             lanes_on: Default::default(),
             gnt: many(2),
             advance: Default::default(),
-            release: Default::default(),
+            row_done: Default::default(),
             sreg_we: Default::default(),
             sreg_index: Default::default(),
             done: Default::default(),
@@ -371,7 +374,8 @@ impl Logic for Writer {
         self.gone.next = self.avail.val() & self.written[0].val() & self.written[1].val();
         self.finish.next = self.gone.val() & self.note.val().get_bit(6);
         self.advance.next = self.gone.val();
-        self.release.next = self.gone.val() & self.note.val().get_bit(5);
+        // Not the rows of an instruction that a later one already follows: they release nothing of that one.
+        self.row_done.next = self.gone.val() & self.note.val().get_bit(5) & !self.next_valid.q.val() & !self.followed.val();
         self.smem.next = self.kind.q.val().get_bit(0);
         self.lanes_on.next = self.note.val().get_bits::<5>(0);
         self.sreg_we.next = self.gone.val() & (self.kind.q.val() == 3);
