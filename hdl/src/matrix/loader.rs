@@ -97,6 +97,7 @@ pub struct Loader {
     b_block: DFF<Bits<20>>,
     held: DFF<Bits<3>>,
     old: DFF<Bits<2>>,
+    copy: DFF<Bits<8>>,
     timer: Vec<DFF<Bits<8>>>,
     p1: DFF<Bits<20>>,
     p2: DFF<Bits<20>>,
@@ -201,6 +202,7 @@ impl Loader {
             b_block: Default::default(),
             held: Default::default(),
             old: Default::default(),
+            copy: Default::default(),
             timer: many(W_SLOTS),
             p1: Default::default(),
             p2: Default::default(),
@@ -255,7 +257,7 @@ impl Logic for Loader {
     fn update(&mut self) {
         dff_setup!(self, clock, run, m, k, block, group, outer, hop, stride, init, n_left, tile_left, tiles, m_left, k_left);
         dff_setup!(self, clock, first, in_bias, vec, row, slot, limit, fresh, a_group, a_next, a_k, a_tile, a_row);
-        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, p1, p2, p3);
+        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3);
         self.active.next = self.run.q.val();
         // Slot timers: a closed tile's slot counts down while its wave passes the rows.
         for i in 0..4 {
@@ -276,6 +278,15 @@ impl Logic for Loader {
             if self.slot.q.val() == self.id[i].val() {
                 self.mine.next = self.timer[i].q.val();
             }
+        }
+        // A tile of few rows may be closed while its own last rows are still being loaded: from its first step on, a tile
+        // goes by its own copy of the timer.
+        if !self.fresh.q.val() {
+            self.mine.next = self.copy.q.val();
+        }
+        self.copy.d.next = bits::<8>(0);
+        if self.mine.val() != 0 {
+            self.copy.d.next = self.mine.val() - 1;
         }
         // What the next step is.
         self.rows.next = self.block.q.val();
