@@ -255,6 +255,11 @@ fn trials(lanes: u32, count: usize, top: u64, seed: u64) {
 }
 
 #[test]
+fn random_products_2() {
+    trials(2, 60, 9, 4);
+}
+
+#[test]
 fn random_products_4() {
     trials(4, 150, 17, 1);
 }

@@ -89,7 +89,6 @@ pub struct Streamer {
     slot: DFF<Bits<2>>,
     a_base: DFF<Bits<20>>,
     a_next: DFF<Bits<20>>,
-    a_block: DFF<Bits<20>>,
     a_k: DFF<Bits<20>>,
     a_row: DFF<Bits<20>>,
     o_outer: DFF<Bits<20>>,
@@ -207,7 +206,6 @@ impl Streamer {
             slot: Default::default(),
             a_base: Default::default(),
             a_next: Default::default(),
-            a_block: Default::default(),
             a_k: Default::default(),
             a_row: Default::default(),
             o_outer: Default::default(),
@@ -282,7 +280,7 @@ impl Logic for Streamer {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, run, m, k, block, group, outer, hop, stride, head, acc_base, n_left, tile_left, tiles, m_left);
-        dff_setup!(self, clock, k_left, row_left, row, first, tile0, block0, open, slot, a_base, a_next, a_block, a_k, a_row);
+        dff_setup!(self, clock, k_left, row_left, row, first, tile0, block0, open, slot, a_base, a_next, a_k, a_row);
         dff_setup!(self, clock, o_outer, o_hop, o_stride, o_next_group, o_next_block, o_block, o_tile, o_row, mask_shift);
         dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, p1, p2, a1, b1, c1);
         clock!(self, clock, opening, landing);
@@ -421,7 +419,6 @@ impl Logic for Streamer {
                     self.m_left.d.next = self.m_then.val();
                     if !self.last_m.val() {
                         self.block0.d.next = false;
-                        self.a_block.d.next = self.a_then.val();
                         self.a_k.d.next = self.a_then.val();
                         self.a_row.d.next = self.a_then.val();
                         self.o_block.d.next = self.o_down.val();
@@ -431,7 +428,6 @@ impl Logic for Streamer {
                         self.block0.d.next = true;
                         self.n_left.d.next = self.n_rest.val();
                         self.tile_left.d.next = self.n_rest.val();
-                        self.a_block.d.next = self.a_base.q.val();
                         self.a_k.d.next = self.a_base.q.val();
                         self.a_row.d.next = self.a_base.q.val();
                         self.o_block.d.next = self.o_group.val();
@@ -486,7 +482,6 @@ impl Logic for Streamer {
             self.open.d.next = false;
             self.step_rows.d.next = bits::<10>(0);
             self.a_base.d.next = self.word[3].val().get_bits::<20>(0);
-            self.a_block.d.next = self.word[3].val().get_bits::<20>(0);
             self.a_k.d.next = self.word[3].val().get_bits::<20>(0);
             self.a_row.d.next = self.word[3].val().get_bits::<20>(0);
             self.o_outer.d.next = self.y_outer.val();
