@@ -266,7 +266,8 @@ impl Logic for VectorEngine {
 
         self.execute.abort.next = self.abort.val();
         self.execute.pending.next = self.issue.pending.val();
-        self.execute.writer_free.next = self.writer.free.val();
+        // An instruction may start in the cycle that writes a scalar register which it reads: it is taken one cycle later.
+        self.execute.writer_free.next = self.writer.free.val() & !self.writer.sreg_we.val();
         self.execute.header.next = self.issue.word[0].val();
         self.execute.size.next = self.issue.word[1].val();
         self.execute.exp.next = self.exp.val();
