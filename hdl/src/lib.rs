@@ -5,5 +5,7 @@ pub mod control;
 pub mod emit;
 pub mod float;
 pub mod link;
+pub mod matrix;
+pub mod memory;
 pub mod mover;
 pub mod vector;
