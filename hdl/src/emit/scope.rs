@@ -107,10 +107,12 @@ impl Probe for Collector {
         let scope = self.open.pop().expect("scopes are nested");
         match self.open.last_mut() {
             Some(parent) => {
-                // A parent that compares or assigns a child's port by an enum's label needs that label too.
-                for label in &scope.labels {
-                    if !parent.labels.contains(label) {
-                        parent.labels.push(label.clone());
+                // A parent names the states of its own registers, not those that its rooms keep to themselves.
+                if scope.children.is_empty() && scope.signals.iter().any(|s| s.name == "q") {
+                    for label in &scope.labels {
+                        if !parent.labels.contains(label) {
+                            parent.labels.push(label.clone());
+                        }
                     }
                 }
                 parent.children.push(scope);

@@ -52,18 +52,22 @@ impl Logic for Cpu {
     fn hdl(&self) -> Verilog {
         // A foreign core: its instantiation is text.
         let code = "\
-  logic i_cyc, i_stb, d_cyc, d_stb;
+  logic i_cyc, i_stb, d_cyc, d_stb, i_we;
+  logic [31:0] i_wdata;
+  logic [3:0] i_select;
+  logic [2:0] i_cti, d_cti;
+  logic [1:0] i_bte, d_bte;
   assign i_request = i_cyc & i_stb;
   assign d_request = d_cyc & d_stb;
   VexRiscv core (
     .clk(clock), .reset(reset), .externalResetVector(32'd0),
     .timerInterrupt(1'b0), .softwareInterrupt(1'b0), .externalInterruptArray(32'd0),
-    .iBusWishbone_CYC(i_cyc), .iBusWishbone_STB(i_stb), .iBusWishbone_ACK(i_ack), .iBusWishbone_WE(),
-    .iBusWishbone_ADR(i_address), .iBusWishbone_DAT_MISO(i_data), .iBusWishbone_DAT_MOSI(), .iBusWishbone_SEL(),
-    .iBusWishbone_ERR(1'b0), .iBusWishbone_CTI(), .iBusWishbone_BTE(),
+    .iBusWishbone_CYC(i_cyc), .iBusWishbone_STB(i_stb), .iBusWishbone_ACK(i_ack), .iBusWishbone_WE(i_we),
+    .iBusWishbone_ADR(i_address), .iBusWishbone_DAT_MISO(i_data), .iBusWishbone_DAT_MOSI(i_wdata), .iBusWishbone_SEL(i_select),
+    .iBusWishbone_ERR(1'b0), .iBusWishbone_CTI(i_cti), .iBusWishbone_BTE(i_bte),
     .dBusWishbone_CYC(d_cyc), .dBusWishbone_STB(d_stb), .dBusWishbone_ACK(d_ack), .dBusWishbone_WE(d_write),
     .dBusWishbone_ADR(d_address), .dBusWishbone_DAT_MISO(d_rdata), .dBusWishbone_DAT_MOSI(d_wdata),
-    .dBusWishbone_SEL(d_select), .dBusWishbone_ERR(1'b0), .dBusWishbone_CTI(), .dBusWishbone_BTE()
+    .dBusWishbone_SEL(d_select), .dBusWishbone_ERR(1'b0), .dBusWishbone_CTI(d_cti), .dBusWishbone_BTE(d_bte)
   );";
         Verilog::Wrapper(Wrapper { code: code.into(), cores: String::new() })
     }
