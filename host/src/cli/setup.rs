@@ -21,9 +21,17 @@ pub(super) struct SetupArgs {
 }
 
 #[derive(Serialize)]
+struct Part {
+    what: &'static str,
+    detail: String,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
 struct Done {
     lanes: u32,
     seconds: f64,
+    steps: Vec<Part>,
 }
 
 impl SetupArgs {
@@ -32,10 +40,13 @@ impl SetupArgs {
         if let Some(rule) = machine.invalid() {
             return Err(Error::value("--lanes", self.lanes, rule));
         }
-        let started = std::time::Instant::now();
-        rtl::setup(machine)?;
-        let done = Done { lanes: self.lanes, seconds: started.elapsed().as_secs_f64() };
-        self.output.print(&done, |d| format!("ready after {:.1} s", d.seconds));
+        let report = rtl::setup(machine)?;
+        let seconds = report.seconds();
+        let steps = report.steps.into_iter().map(|s| Part { what: s.what, detail: s.detail, seconds: s.seconds }).collect();
+        self.output.print(&Done { lanes: self.lanes, seconds, steps }, |d| {
+            let parts = d.steps.iter().map(|s| format!("{:<12} {:>7.1} s  {}\n", s.what, s.seconds, s.detail));
+            parts.collect::<String>() + &format!("ready after {:.1} s", d.seconds)
+        });
         Ok(())
     }
 }

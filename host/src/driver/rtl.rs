@@ -4,24 +4,23 @@ use std::path::PathBuf;
 
 use systole_isa::machine::Machine;
 use systole_sim::port::Port;
+use systole_sim::rtl::{self, Report, Rtl, RtlOptions};
 
 use crate::error::{Error, Result};
 
 /// Builds what the RTL needs, if it is not there yet, and starts a device; also returns its firmware's ELF file.
 pub fn open(machine: Machine) -> Result<(Box<dyn Port>, Option<PathBuf>)> {
-    setup(machine)?;
-    Err(missing())
+    let report = setup(machine)?;
+    let device = Rtl::start(&report.build, None).map_err(failed)?;
+    let elf = device.firmware_elf().to_path_buf();
+    Ok((Box::new(device), Some(elf)))
 }
 
-/// Builds Verilator, firmware and simulator for `machine`, if they are not there yet.
-pub fn setup(_machine: Machine) -> Result<()> {
-    Err(missing())
+/// Builds Verilator, firmware and simulator for `machine`, if they are not there yet. Says on stderr what takes long.
+pub fn setup(machine: Machine) -> Result<Report> {
+    rtl::setup(&RtlOptions::new(machine).options, machine, &mut |_| ()).map_err(failed)
 }
 
-fn missing() -> Error {
-    Error::Setup {
-        what: "the device rtl".into(),
-        reason: "this build does not hold the simulated hardware yet".into(),
-        help: "use --device model, or the path of a serial port".into(),
-    }
+fn failed(e: rtl::Error) -> Error {
+    Error::Setup { what: "the simulated hardware".into(), reason: e.to_string(), help: e.help() }
 }

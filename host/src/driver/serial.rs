@@ -29,6 +29,10 @@ impl SerialPort {
             serialport::ErrorKind::Io(kind) => {
                 Error::Io { action: "open", path: path.into(), source: io::Error::new(kind, e.description.clone()) }
             }
+            serialport::ErrorKind::NoDevice => {
+                let busy = io::Error::new(io::ErrorKind::ResourceBusy, "it is in use by another program");
+                Error::Io { action: "open", path: path.into(), source: busy }
+            }
             _ => Error::UnknownDevice { name: path.into(), reason: e.description.clone() },
         })?;
         // what an earlier program left unread is not for us
