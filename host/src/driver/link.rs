@@ -345,7 +345,10 @@ impl Link {
         };
         let Some(c) = Content::parse(&bytes) else { return Ok(()) };
         match Kind::from_u8(c.kind) {
-            Some(Kind::Log) => self.logs.push((c.seq, c.aux, c.body.to_vec())),
+            Some(Kind::Log) => {
+                tracing::debug!(seq = c.seq, lost = c.aux, bytes = c.body.len(), "log chunk");
+                self.logs.push((c.seq, c.aux, c.body.to_vec()));
+            }
             Some(Kind::Nak) => {
                 self.statistics.naks += 1;
                 self.retransmit(Some(c.seq))?;
