@@ -9,3 +9,4 @@ pub mod matrix;
 pub mod memory;
 pub mod mover;
 pub mod vector;
+pub mod soc;

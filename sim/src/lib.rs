@@ -4,10 +4,13 @@
 //! |---|---|
 //! | [`port`] | what a host sees of any device: a byte stream ([`port::Port`]), and a researcher's view of its memories ([`port::Inspect`]) |
 //! | [`model`] | a bit-exact functional machine at native speed |
+//! | [`rtl`] | the hardware itself, Verilated |
 #![deny(missing_docs)]
 
 pub mod model;
 pub mod port;
+pub mod rtl;
 
 pub use model::Model;
 pub use port::{Cell, Inspect, Port};
+pub use rtl::{Rtl, setup};

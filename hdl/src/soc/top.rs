@@ -196,8 +196,11 @@ impl Logic for Soc {
         self.mover.pm_gnt.next = self.control.pm_gnt.val();
         self.mover.pm_rdata.next = self.control.pm_rdata.val();
 
-        // fetcher and matrix engine, whose clock runs while it has work
-        self.matrix_gate.enable.next = self.control.m_iw_valid.val() | !self.matrix.idle.val() | self.control.abort.val();
+        // fetcher and matrix engine, whose clock runs while it has work; a flag's pulse must end too
+        self.matrix_gate.enable.next = self.control.m_iw_valid.val()
+            | !self.matrix.idle.val()
+            | (self.matrix.flag_set.val() != 0)
+            | self.control.abort.val();
         self.matrix.clock.next = self.matrix_gate.gated.val();
         self.matrix.abort.next = self.control.abort.val();
         self.matrix.iw_valid.next = self.control.m_iw_valid.val();
@@ -225,6 +228,7 @@ impl Logic for Soc {
         // fetcher and vector engine
         self.vector_gate.enable.next = self.control.v_iw_valid.val()
             | !self.vector.idle.val()
+            | (self.vector.flag_set.val() != 0)
             | self.control.abort.val()
             | self.control.sel.val();
         self.vector.clock.next = self.vector_gate.gated.val();
@@ -368,6 +372,9 @@ impl Logic for Soc {
         self.control.mem_trap_cause.next = bits::<8>(4);
         self.control.mem_trap_info.next = bit_cast::<32, 20>(self.mem_trap_addr.val().get_bits::<20>(0))
             | (bit_cast::<32, 1>(self.mem_trap_addr.val().get_bits::<1>(20)) << 31);
-        self.control.mem_trap_pc.next = self.vector.flag_pc.val();
+        self.control.mem_trap_pc.next = self.vector.write_pc.val();
+        if self.memory.r_trap[2].val() | self.memory.r_trap[3].val() | self.memory.r_trap[4].val() {
+            self.control.mem_trap_pc.next = self.vector.read_pc.val();
+        }
     }
 }

@@ -112,6 +112,10 @@ pub struct VectorEngine {
     pub trap_info: Signal<Out, Bits<32>>,
     /// The instruction's address.
     pub trap_pc: Signal<Out, Bits<16>>,
+    /// Instruction that a read was for which was granted in the cycle before (for traps of the memory system).
+    pub read_pc: Signal<Out, Bits<16>>,
+    /// The same for writes.
+    pub write_pc: Signal<Out, Bits<16>>,
     issue: Issue,
     reader: Vec<Reader>,
     execute: Execute,
@@ -122,6 +126,8 @@ pub struct VectorEngine {
     halves: Vec<LaneRam>,
     sregs: Vec<LaneRam>,
     sreg_q: DFF<Bits<32>>,
+    read_pc_q: DFF<Bits<16>>,
+    write_pc_q: DFF<Bits<16>>,
     single_out: Vec<Signal<Local, Bits<32>>>,
     half_out: Vec<Signal<Local, Bits<32>>>,
     sreg_write: Signal<Local, Bit>,
@@ -182,6 +188,8 @@ impl VectorEngine {
             trap_cause: Default::default(),
             trap_info: Default::default(),
             trap_pc: Default::default(),
+            read_pc: Default::default(),
+            write_pc: Default::default(),
             issue: Issue::new(n),
             reader: (0..3).map(|_| Reader::new(n, v)).collect(),
             execute: Execute::new(v),
@@ -192,6 +200,8 @@ impl VectorEngine {
             halves: many(v),
             sregs: many(4),
             sreg_q: Default::default(),
+            read_pc_q: Default::default(),
+            write_pc_q: Default::default(),
             single_out: many(v),
             half_out: many(v),
             sreg_write: Default::default(),
@@ -210,7 +220,7 @@ impl Logic for VectorEngine {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module vector_engine");
-        dff_setup!(self, clock, sreg_q);
+        dff_setup!(self, clock, sreg_q, read_pc_q, write_pc_q);
         clock!(self, clock, issue, execute, writer);
 
         self.issue.abort.next = self.abort.val();
@@ -381,5 +391,11 @@ impl Logic for VectorEngine {
         self.trap_cause.next = self.issue.trap_cause.val();
         self.trap_info.next = self.issue.trap_info.val();
         self.trap_pc.next = self.issue.pc.val();
+        if self.issue.start.val() {
+            self.read_pc_q.d.next = self.issue.pc.val();
+        }
+        self.write_pc_q.d.next = self.writer.hand_pc.val();
+        self.read_pc.next = self.read_pc_q.q.val();
+        self.write_pc.next = self.write_pc_q.q.val();
     }
 }

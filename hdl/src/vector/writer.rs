@@ -97,6 +97,8 @@ pub struct Writer {
     pub flag_addr: Signal<Out, Bits<21>>,
     /// An instruction is here.
     pub busy: Signal<Out, Bit>,
+    /// Its address.
+    pub hand_pc: Signal<Out, Bits<16>>,
     walk: Vec<Walk>,
     next_valid: DFF<Bit>,
     next_header: DFF<Bits<32>>,
@@ -202,6 +204,7 @@ impl Writer {
             flag_pc: Default::default(),
             flag_addr: Default::default(),
             busy: Default::default(),
+            hand_pc: Default::default(),
             walk: vec![Walk::new(n, v), Walk::new(n, v)],
             next_valid: Default::default(),
             next_header: Default::default(),
@@ -446,6 +449,7 @@ impl Logic for Writer {
             self.flag_pc_q.d.next = self.pc_q.q.val();
             self.flag_addr_q.d.next = self.bad_addr.val();
         }
+        self.hand_pc.next = self.pc_q.q.val();
         self.flag_set.next = self.flag_q.q.val();
         self.flag_pc.next = self.flag_pc_q.q.val();
         self.flag_addr.next = self.flag_addr_q.q.val();

@@ -312,7 +312,10 @@ fn write(memory: &mut Memory, g: &Gemm, views: &Views, pitch: usize, scratch: &m
     let line = room(&mut scratch.line, n);
     let mut halves = vec![0u16; if *bank == Bank::Half { n } else { 0 }];
     let mut bits = vec![false; if views.mask.is_some() { n } else { 0 }];
-    let mut offender = None;
+    // The engine writes column groups, blocks of rows, tiles of columns, rows, lanes, in this order, outermost first.
+    let lanes = memory.machine.lanes as usize;
+    let place = |r: usize, c: usize| (c / lanes / g.n_group as usize, r / g.m_block as usize, c / lanes, r, c);
+    let mut offender: Option<((usize, usize, usize, usize, usize), u32)> = None;
     for r in 0..m {
         finish(level, &scratch.sums[r * pitch..r * pitch + n], g.relu, line);
         float::narrow_all(level, line, &mut halves);
@@ -332,14 +335,22 @@ fn write(memory: &mut Memory, g: &Gemm, views: &Views, pitch: usize, scratch: &m
             }
             _ => {}
         }
-        let bad = if *bank == Bank::Half {
+        let wrong = |c: &usize| match bank {
+            Bank::Half => float::half_nonfinite(halves[*c]),
+            _ => float::single_nonfinite(line[*c]),
+        };
+        // Within a row, the first offender is also the first to be written.
+        if let Some(c) = (0..n).find(wrong) {
+            let at = place(r, c);
+            if offender.is_none_or(|(first, _)| at < first) {
+                offender = Some((at, out.at(r, c) | bank.mark()));
+            }
+        }
+        if *bank == Bank::Half {
             memory.store_half(out, r, 0, &halves);
-            halves.iter().position(|&h| float::half_nonfinite(h))
         } else {
             memory.store_single(out, r, 0, line);
-            line.iter().position(|&v| float::single_nonfinite(v))
-        };
-        offender = offender.or_else(|| bad.map(|c| out.at(r, c) | bank.mark()));
+        }
     }
-    offender
+    offender.map(|(_, address)| address)
 }

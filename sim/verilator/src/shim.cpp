@@ -92,8 +92,10 @@ struct Model {
         ++cycles;
     }
 
-    // Runs `work` unless the design has ended; whatever it throws ends the design.
+    // Runs `work` unless the design has ended; whatever it throws ends the design. Verilator's runtime reaches some of its
+    // state through the thread's current context, which may be that of another model, alive or gone.
     template <typename Work> int guarded(Work work) {
+        Verilated::threadContextp(&context);
         if (state) return state;
         try {
             work();
@@ -161,6 +163,8 @@ SHIM_API void systole_free(void* p) {
 #endif
     m->guarded([m] { m->dut->final(); });
     delete m;
+    // Never leave a context behind that is gone.
+    Verilated::threadContextp(nullptr);
 }
 
 SHIM_API const void* systole_ports(void* p) { return of(p)->ports; }

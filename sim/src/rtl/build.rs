@@ -1,0 +1,145 @@
+//! From sources to files that a device starts from: Verilator, the soft core, the firmware's image, the Verilated SoC.
+//!
+//! Everything is kept by content below `<root>/target`, so that doing it again costs little and several processes do not
+//! disturb each other.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use systole_hdl::soc;
+use systole_isa::machine::Machine;
+use systole_verilator::firmware::{self, elf_to_words, write_hex};
+use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
+
+use super::{Error, Result};
+
+/// One part of set-up, done.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What was provided.
+    pub what: &'static str,
+    /// Which one: a version, a size, a file.
+    pub detail: String,
+    /// Seconds that it took; next to nothing where it was there already.
+    pub seconds: f64,
+}
+
+/// What set-up did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its parts, in order.
+    pub steps: Vec<Step>,
+    /// The files that came out.
+    pub build: Build,
+}
+
+impl Report {
+    /// Seconds in all.
+    pub fn seconds(&self) -> f64 {
+        self.steps.iter().map(|s| s.seconds).sum()
+    }
+}
+
+/// Files that a device starts from.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The machine that was built.
+    pub machine: Machine,
+    /// The Verilated SoC.
+    pub library: PathBuf,
+    /// Whether it can record traces.
+    pub traces: bool,
+    /// The firmware's words, for `+firmware=`.
+    pub image: PathBuf,
+    /// The firmware's ELF file, with the strings of its log.
+    pub elf: PathBuf,
+}
+
+/// Provides all that the simulated hardware needs, as far as it is not there yet. `progress` hears of each part as it is
+/// done; slow parts also report to the progress of `options` while they run.
+pub fn setup(options: &Options, machine: Machine, progress: &mut dyn FnMut(&Step)) -> Result<Report> {
+    prepare(options, machine, false, progress)
+}
+
+/// As [`setup`], optionally with a model that can record traces, which is slower and kept beside the other.
+pub fn prepare(options: &Options, machine: Machine, traces: bool, progress: &mut dyn FnMut(&Step)) -> Result<Report> {
+    if let Some(rule) = machine.invalid() {
+        return Err(Error::Machine(rule));
+    }
+    let mut steps = Vec::new();
+    let mut timed = |what: &'static str, begun: Instant, detail: String| {
+        let step = Step { what, detail, seconds: begun.elapsed().as_secs_f64() };
+        progress(&step);
+        steps.push(step);
+    };
+
+    let begun = Instant::now();
+    let verilator = Verilator::provision(options)?;
+    timed("Verilator", begun, verilator.root().display().to_string());
+
+    let begun = Instant::now();
+    let core = vexriscv_verilog(options)?;
+    timed("soft core", begun, core.display().to_string());
+
+    let begun = Instant::now();
+    let (image, elf, bytes) = firmware_image(options, &machine)?;
+    timed("firmware", begun, format!("{bytes} bytes, {}", elf.display()));
+
+    let begun = Instant::now();
+    let verilog = soc::verilog(&machine, 0).map_err(|source| Error::Emit { lanes: machine.lanes, source })?;
+    timed("Verilog", begun, format!("{} lanes, {} kB", machine.lanes, verilog.len() / 1000));
+
+    let begun = Instant::now();
+    // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
+    let mut spec = ModelSpec::new(soc::TOP, verilog).clock("clock").source(core).allow("fatal");
+    if traces {
+        spec = spec.trace();
+    }
+    let library = verilator.build(&spec)?;
+    timed("simulator", begun, library.display().to_string());
+
+    Ok(Report { build: Build { machine, library, traces, image, elf }, steps })
+}
+
+/// Where the firmware's package lies: beside this crate, as it was compiled, else below the root.
+fn firmware_sources(options: &Options) -> Result<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join("firmware/program"));
+    let searched: Vec<PathBuf> = beside.into_iter().chain([options.root.join("firmware/program")]).collect();
+    match searched.iter().find(|p| p.join("Cargo.toml").is_file()) {
+        Some(found) => Ok(found.clone()),
+        None => Err(Error::NoFirmwareSources { searched }),
+    }
+}
+
+/// Builds the firmware and keeps its image and ELF in a folder named by their content, where no later build replaces them.
+/// Also returns the image's size in bytes.
+fn firmware_image(options: &Options, machine: &Machine) -> Result<(PathBuf, PathBuf, usize)> {
+    let built = firmware::build(options, &firmware_sources(options)?)?;
+    let elf = std::fs::read(&built.elf).map_err(Error::io("read", &built.elf))?;
+    let digest: String = Sha256::digest(&elf).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    // absolute, because the model reads it from wherever the program runs
+    let root = std::path::absolute(&options.root).map_err(Error::io("find", &options.root))?;
+    let home = root.join("target/systole/firmware").join(digest);
+    std::fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
+    let kept_elf = home.join("firmware.elf");
+    appear(&kept_elf, |to| std::fs::write(to, &elf).map_err(Error::io("write", to)))?;
+    let words = elf_to_words(&kept_elf)?;
+    let bytes = 4 * words.len();
+    if bytes > machine.firmware_bytes as usize {
+        return Err(Error::FirmwareTooLarge { bytes, room: machine.firmware_bytes });
+    }
+    let image = home.join("firmware.hex");
+    appear(&image, |to| Ok(write_hex(&words, to)?))?;
+    Ok((image, kept_elf, bytes))
+}
+
+/// Makes a file that is there either whole or not at all. Its content follows from its path, so one that is there stays.
+fn appear(path: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if path.is_file() {
+        return Ok(());
+    }
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    make(&temporary)?;
+    std::fs::rename(&temporary, path).map_err(Error::io("rename into place", path))
+}
