@@ -120,11 +120,15 @@ fn range(base: Base, v: &View, rows: u16, cols: u16, room: u32) -> Result<(), Fa
 
 fn gemm(g: &Gemm, m: &Machine) -> Result<(), FaultKind> {
     let need = g.m_block as u32 * g.n_group as u32 + g.acc_base as u32;
-    let kept = matches!(g.out, Output::Keep) || matches!(g.init, Init::Accumulators);
-    let whole = (g.m as u32) * (g.n as u32).div_ceil(m.lanes) + g.acc_base as u32;
-    let need = if kept && whole > need { whole } else { need };
     if need > m.acc_rows {
         return Err(FaultKind::Accumulators { need, room: m.acc_rows });
+    }
+    // what stays in the accumulators, or comes from there, must be one block
+    let kept = matches!(g.out, Output::Keep) || matches!(g.init, Init::Accumulators);
+    let tiles = (g.n as u32).div_ceil(m.lanes);
+    if kept && (g.m > g.m_block || tiles > g.n_group as u32) {
+        let room = g.m_block as u32 * g.n_group as u32;
+        return Err(FaultKind::Accumulators { need: g.m as u32 * tiles, room });
     }
     stride(g.x.strides.inner, m.lanes, false)?;
     stride(g.w.strides.inner, m.lanes, false)?;

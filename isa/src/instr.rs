@@ -14,7 +14,10 @@
 //! the fetcher met them. Both engines complete in order. Within one engine writes after reads and writes after writes are
 //! safe without a wait; a read after a write, and everything across engines, needs one.
 //!
-//! `flag = f > 0`: a non-finite value written by this instruction sets sticky flag `f − 1`.
+//! `flag = f > 0`: a non-finite value written by this instruction, as written (FP16 or FP32, to memory or to a scalar
+//! register), sets sticky flag `f − 1`. The flag keeps the program address and the element address of its first offender.
+//! Within a vector instruction that is the first element in the order of rows and columns (destination before copy); within
+//! a GEMM the first in the order in which blocks are written: column groups, row blocks, column tiles, rows, lanes.
 
 use crate::operand::{Base, Dest, Modifiers, Source, Strides, View};
 
@@ -81,14 +84,15 @@ pub enum Init {
     BiasPerColumn(Base),
     /// FP16 `bias[m]`, contiguous in `hmem` (one per streamed row).
     BiasPerRow(Base),
-    /// What an earlier GEMM left in the accumulator memory at `acc_base`.
+    /// What an earlier GEMM of the same M, n, blocks and `acc_base` kept there (same needs as [`Output::Keep`]).
     Accumulators,
 }
 
 /// Where a GEMM's results go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// They stay in the accumulator memory at `acc_base` (needs M ≤ `m_block` and N tiles ≤ `n_group`).
+    /// They stay in the accumulator memory at `acc_base`, without any epilogue (needs M ≤ `m_block` and column tiles ≤
+    /// `n_group`). A product that is written leaves nothing defined there.
     Keep,
     /// FP16 (round to nearest even) into `hmem`.
     Half(View),
@@ -208,7 +212,8 @@ impl VectorOp {
 /// Elements are produced rows outer, columns inner, V columns at a time. With `recurrent`, row r + 1 is read only after row r
 /// is wholly written: a destination with outer stride 0 that is also a source then accumulates over rows in ascending order
 /// (this is how every reduction is made). Without it, reading what an earlier row of the same instruction wrote is undefined.
-/// Reading and writing the same element in one row is always fine.
+/// Reading and writing the same element at the same (r, c) is always fine; reading at one column what another column of the
+/// same row writes (a shift in place, or a broadcast of an element that the row overwrites) is undefined.
 ///
 /// Words: 0 header (20:19 x kind, 22:21 y kind, 24:23 z kind, 26:25 d kind, 27 copy, 28 recurrent; kinds: 0 hmem, 1 smem,
 /// 2 immediate — for d: none — 3 scalar register) · 1 `rows | cols<<16` · 2, 3 x address/immediate, strides · 4, 5 y ·
