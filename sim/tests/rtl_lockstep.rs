@@ -225,6 +225,44 @@ fn steps_update_skip_and_name_the_offender() {
     pair.compare("steps");
 }
 
+/// Of many values that are not finite, both name the one that the engine writes first, whatever the tiling.
+#[test]
+fn the_first_of_many_offenders() {
+    let mut pair = Pair::new(SHARED);
+    let mut rng = Rng(77);
+    pair.same("scaler", &[fixed_scale(0, 0)]);
+    for round in 0..40 {
+        let (m, n) = (rng.range(1, 20) as u16, rng.range(1, 24) as u16);
+        let (m_block, n_group) = (rng.range(1, 7) as u16, rng.range(1, 4) as u16);
+        let single = rng.one_in(2);
+        let to = at(round % 2, 600, 25);
+        let gemm = Instr::Gemm(Gemm {
+            sync: Sync { flag: Some(2), ..Sync::default() },
+            m,
+            k: 1,
+            n,
+            m_block,
+            n_group,
+            acc_base: 0,
+            x: at(0, 0, 1),
+            w: at(1, 0, 1),
+            init: Init::Zero,
+            out: if single { Output::Single(to) } else { Output::Half(to) },
+            relu: false,
+            mask: Mask::None,
+        });
+        let words = assemble(&[gemm, Instr::Control(Control::End)]);
+        pair.write(2, 0, &bytes(&words));
+        pair.ask("segments", Kind::Segments, &[2, 0, words.len() as u32, 0, words.len() as u32]);
+        let values = |rng: &mut Rng| -> Vec<u8> {
+            (0..24).flat_map(|_| if rng.one_in(4) { 0x7c00u16 } else { 0x3c00 }.to_le_bytes()).collect()
+        };
+        pair.write(0, 0, &values(&mut rng));
+        pair.write(0, 1 << 19, &values(&mut rng));
+        pair.ask(&format!("{gemm:?}"), Kind::Step, &[0, 1f32.to_bits(), DEADLINE, 0]);
+    }
+}
+
 /// Traps name the same cause and place on both, and both live on.
 #[test]
 fn traps_agree() {
@@ -236,6 +274,7 @@ fn traps_agree() {
         let x = Source::Smem(View::new(Base::at(Addr::new(1, o)), inner, 0), Default::default());
         elementwise(VectorOp::Mad, x, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(0, 8, 1)), 1, 2)
     };
+    let writing = |o| elementwise(VectorOp::Mad, Source::ONE, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(1, o, 1)), 1, 2);
     let cases: Vec<Vec<u32>> = vec![
         vec![0, 0, 0x3f, 0],
         assemble(&[nop, Instr::Control(Control::EndLoop)]),
@@ -244,6 +283,9 @@ fn traps_agree() {
         assemble(&[Instr::Control(Control::Call(5000))]),
         assemble(&[nop, reading(SHARED.smem_plane() - 1, 1), end]),
         assemble(&[nop, nop, reading(0, 3), end]),
+        assemble(&[nop, writing(SHARED.smem_plane() - 1), end]),
+        assemble(&[reading(0, 1), reading(4, 1), reading(SHARED.smem_plane() - 1, 1), reading(8, 1), end]),
+        assemble(&[reading(0, 1), reading(4, 1), writing(SHARED.smem_plane() - 1), reading(8, 1), end]),
     ];
     for words in cases {
         pair.write(2, 0, &bytes(&words));
