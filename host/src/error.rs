@@ -10,6 +10,7 @@
 //! | 5 | the device or the link failed |
 //! | 6 | training cannot go on |
 //! | 7 | a tool is missing or failed |
+//! | 8 | a check found a difference |
 //! | 130 | interrupted |
 
 use std::path::PathBuf;
@@ -200,6 +201,16 @@ pub enum Error {
         /// What to do about it.
         help: String,
     },
+    /// A device computes something else than it should.
+    #[error("{what}: the device has {found}, and {expected} is right")]
+    Mismatch {
+        /// Which case, and which element of it.
+        what: String,
+        /// The device's value.
+        found: String,
+        /// The right one.
+        expected: String,
+    },
     /// Ctrl-C.
     #[error("interrupted{kept}")]
     Interrupted {
@@ -244,6 +255,7 @@ impl Error {
             Error::ForwardNotFinite { .. } => "lower --lr, or scale the features down".into(),
             Error::ScaleExhausted { .. } => "lower --lr; if the data hold huge values, scale them down".into(),
             Error::Setup { help, .. } => help.clone(),
+            Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::Interrupted { .. } => "run the command again to start anew".into(),
         }
     }
@@ -262,6 +274,7 @@ impl Error {
             | Error::Device { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
+            Error::Mismatch { .. } => 8,
             Error::Interrupted { .. } => 130,
         }
     }

@@ -5,6 +5,7 @@ mod gemm;
 mod progress;
 mod setup;
 mod train;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is malformed · 4 does not fit
-into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 130 interrupted";
+into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 8 a verification
+found a difference · 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -32,6 +34,8 @@ enum Command {
     Gemm(gemm::GemmArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
+    #[command(subcommand)]
+    Verify(verify::Verify),
     Setup(setup::SetupArgs),
 }
 
@@ -96,6 +100,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Bench(a) => a.run(),
+        Command::Verify(a) => a.run(),
         Command::Setup(a) => a.run(),
     }
 }
