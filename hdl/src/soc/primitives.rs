@@ -65,7 +65,8 @@ end
 }
 
 /// A clock that runs only where `enable` was high before the edge: an engine without work costs neither simulation time nor
-/// power. The latch keeps `enable` from cutting a pulse short.
+/// power. The latch keeps `enable` from cutting a pulse short. With `SYSTOLE_UNGATED` defined the clock always runs: bits and
+/// cycles are the same, which a test checks.
 #[derive(LogicBlock, Default)]
 pub struct ClockGate {
     /// Free-running clock.
@@ -87,6 +88,10 @@ impl Logic for ClockGate {
         Verilog::Custom(
             "`ifdef SYSTOLE_ECP5
   DCCA gate (.CLKI(clock), .CE(enable), .CLKO(gated));
+`elsif SYSTOLE_UNGATED
+  logic unused;
+  assign unused = enable;
+  assign gated = clock;
 `else
   logic open;
   always_latch if (!clock) open = enable;
