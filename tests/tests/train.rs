@@ -6,9 +6,7 @@ use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::driver::session::{Hyper, Session, Weights};
 use systole::graph::{Model, initialize};
-use systole::run::{Silent, TrainReport};
-use systole::run::train;
-use systole::run::{LossScale, TrainOptions};
+use systole::run::{LossScale, Silent, TrainOptions, TrainReport, train};
 use systole_isa::frame::{scaler, step::Outcome};
 
 /// Trains on a device; runs are kept in a folder of their own. Also the metrics of every step, without times and cycles.

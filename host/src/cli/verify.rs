@@ -347,13 +347,7 @@ impl Case {
         link.run_reply(ticket)?;
         let found = window.parse(&link.read(window.block())?);
 
-        if let Some(first) = (0..image.len()).find(|&i| found[i] != image[i]) {
-            return Err(Error::Mismatch {
-                what: self.describe(index, &window.name(first, &c.out)),
-                found: window.show(found[first]),
-                expected: window.show(image[first]),
-            });
-        }
+        self.compare(index, &window, &c.out, &found, &image)?;
         summary.elements += expected.len() as u64;
         summary.guards += image.len() as u64 - expected.len() as u64;
         for bits in expected {
@@ -367,6 +361,19 @@ impl Case {
             }
         }
         Ok(())
+    }
+
+    /// The first difference as an error.
+    fn compare(&self, index: u32, window: &Window, out: &TensorPlace, found: &[u32], image: &[u32]) -> Result<()> {
+        assert_eq!(found.len(), image.len(), "a read returns what was asked for");
+        match (0..image.len()).find(|&i| found[i] != image[i]) {
+            None => Ok(()),
+            Some(first) => Err(Error::Mismatch {
+                what: self.describe(index, &window.name(first, out)),
+                found: window.show(found[first]),
+                expected: window.show(image[first]),
+            }),
+        }
     }
 
     fn describe(&self, index: u32, place: &str) -> String {
@@ -486,17 +493,29 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_expectation_is_found_and_named() {
-        // the same product, but the case believes in another operand than the one that it sends
-        let mut rng = ChaCha8Rng::seed_from_u64(9);
-        let spec = GemmSpec { m: 3, k: 2, n: 5, ..GemmSpec::default() };
-        let case = Case { data: Data::Moderate, a: vec![0x3c00; 6], b: vec![0x3c00; 10], bias: None, spec };
+    fn the_first_difference_is_named() {
+        let spec = GemmSpec { m: 3, k: 2, n: 5, transpose_b: true, ..GemmSpec::default() };
+        let case = Case { spec, data: Data::Moderate, a: vec![0x3c00; 6], b: vec![0x3c00; 10], bias: None };
         assert_eq!(case.expected(), [2.0f32.to_bits(); 15]);
-        let window = Window { space: Space::Smem, addr: Addr::new(0, 90), words: 100 };
         let out = TensorPlace { space: Space::Smem, addr: Addr::new(0, 100), rows: 3, cols: 5, pitch: 7 };
-        assert_eq!(window.name(10 + 7 + 2, &out), "element (1, 2)");
-        assert!(window.name(10 + 5, &out).contains("+5"));
-        assert!(window.name(9, &out).contains("-1"));
-        let _ = below(&mut rng, 1);
+        let window = Window { space: Space::Smem, addr: Addr::new(0, 90), words: 60 };
+        let mut image = vec![GUARD; 60];
+        cells(&out).zip(case.expected()).for_each(|(at, v)| window.set(&mut image, at, v));
+        let compare = |change: &[usize]| {
+            let mut found = image.clone();
+            change.iter().for_each(|&i| found[i] ^= 1);
+            case.compare(4, &window, &out, &found, &image)
+        };
+        compare(&[]).unwrap();
+        for (change, words) in [
+            (&[10 + 7 + 2, 10 + 7 + 3][..], "case 4, A 3×2 · Bᵀ 2×5, FP32 out, Moderate data, element (1, 2): the device has 40000001"),
+            (&[10 + 5], "the word +5 from the result's first (pitch 7)"),
+            (&[9, 10], "the word -1 from"),
+            (&[59], "the word +49 from"),
+        ] {
+            let error = compare(change).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.exit_code(), 8);
+        }
     }
 }
