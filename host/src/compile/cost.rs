@@ -60,13 +60,13 @@ impl Cost {
     pub const fn new(machine: Machine) -> Cost {
         Cost {
             machine,
-            adder_latency: 4,
-            reinject: 10,
-            matrix_latency: 16,
-            matrix_gap: 2,
-            vector_gap: 3,
-            vector_latency: 16,
-            fetch: ENGINE_WORDS as u64,
+            adder_latency: 3,
+            reinject: 3,
+            matrix_latency: 5,
+            matrix_gap: 1,
+            vector_gap: 1,
+            vector_latency: 14,
+            fetch: ENGINE_WORDS as u64 + 1,
         }
     }
 

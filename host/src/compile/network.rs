@@ -21,6 +21,8 @@ const LABEL_REGISTER: u8 = 2;
 const CUTS: [&[u32]; 6] = [&[8], &[4, 4], &[6, 2], &[4, 2, 2], &[3, 3, 2], &[2, 2, 2, 2]];
 /// Ways to cut a chunk's exponentials into parts, which hide each other's latency.
 const PARTS: [u32; 3] = [1, 2, 4];
+/// Cycles that a vector instruction may lose, waiting for the plane that the matrix engine streams from.
+const STARVED: u64 = 1 << 12;
 const FP16_ONE: u16 = 0x3c00;
 
 /// Tensors as they are declared; places come once all are known.
@@ -169,6 +171,14 @@ fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) ->
             d.conflict(weight, value_gradient, tiles(l.outputs, l.inputs.min(batch)));
         }
         tensors.push(LayerTensors { half: [weight, bias], master, state, gradient, value, value_gradient, mask });
+    }
+    // Loss and products overlap, and the matrix engine's streamed operand (the input, most of the time) leaves its plane no
+    // cycle for a vector operand: logits and labels lie in the other one.
+    let logits = tensors.last().map(|t| t.value);
+    for (x, _) in slots {
+        for read in logits.into_iter().chain(slots.map(|s| s.1)) {
+            d.conflict(x, read, STARVED);
+        }
     }
     let classes = graph.classes() as u32;
     let ramp = d.single("class numbers".into(), Class::Workspace, 1, (1, classes, classes));
