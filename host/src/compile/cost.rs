@@ -51,6 +51,8 @@ pub struct Cost {
     pub vector_gap: u64,
     /// From the last vector issued to its result's write.
     pub vector_latency: u64,
+    /// As much more where the result is FP16.
+    pub to_half: u64,
     /// Cycles that the fetcher takes to hand an instruction over.
     pub fetch: u64,
 }
@@ -66,6 +68,7 @@ impl Cost {
             matrix_gap: 1,
             vector_gap: 1,
             vector_latency: 14,
+            to_half: 2,
             fetch: ENGINE_WORDS as u64 + 1,
         }
     }
@@ -115,7 +118,8 @@ impl Cost {
         let per_row = (v.cols as u64).div_ceil(self.machine.vector_lanes as u64) * per_vector;
         let wait = if v.recurrent { self.vector_latency } else { 0 };
         let occupancy = self.vector_gap + v.rows as u64 * (per_row + wait);
-        Timing { occupancy, latency: occupancy + self.vector_latency }
+        let half = v.copy.is_some() || matches!(v.d, Dest::Hmem(_));
+        Timing { occupancy, latency: occupancy + self.vector_latency + if half { self.to_half } else { 0 } }
     }
 
     /// The blocking `(m_block, n_group)` of an m×k×n product with the fewest cycles; ties prefer large blocks.
