@@ -5,8 +5,8 @@ use crate::link::Received;
 use crate::scaler::Scaler;
 use crate::{Firmware, Segment, Transfer, log};
 use systole_isa::frame::{
-    ErrorCode, HEADER, HELLO_MAGIC, Kind, MAX_BULK, MAX_CACHED_REPLY, MAX_SCALERS, MAX_SEGMENTS, NakReason, WINDOW, format,
-    hello, scaler, status,
+    ErrorCode, HEADER, HELLO_MAGIC, Kind, MAX_BULK, MAX_CACHED_REPLY, MAX_SCALERS, MAX_SEGMENTS, NakReason, WINDOW,
+    format, hello, scaler, status,
 };
 use systole_isa::operand::Addr;
 use systole_isa::regs::{self, Space};

@@ -8,5 +8,5 @@ pub mod link;
 pub mod matrix;
 pub mod memory;
 pub mod mover;
-pub mod vector;
 pub mod soc;
+pub mod vector;

@@ -197,7 +197,10 @@ fn random_programs_issue_what_the_interpreter_says() {
         total += expected.out.len();
         (aregs, issued) = (expected.aregs, expected.issued);
     }
-    println!("{total} instructions, {ended} segments, {skipped} skipped, {} mover reads, {} cycles", b.mover_reads, b.cycle);
+    println!(
+        "{total} instructions, {ended} segments, {skipped} skipped, {} mover reads, {} cycles",
+        b.mover_reads, b.cycle
+    );
     assert!(total > 500 && skipped > 10 && b.mover_reads > 1000);
 }
 
@@ -391,7 +394,8 @@ fn registers() {
         assert_eq!(b.read(regs::MAGIC), regs::MAGIC_VALUE);
     }
     // Levels: one counter each.
-    let levels = ["m_busy", "m_stall_wait", "m_stall_mem", "v_busy", "v_stall_wait", "v_stall_mem", "", "", "", "m_row"];
+    let levels =
+        ["m_busy", "m_stall_wait", "m_stall_mem", "v_busy", "v_stall_wait", "v_stall_mem", "", "", "", "m_row"];
     for (i, level) in levels.into_iter().enumerate() {
         if level.ends_with("_busy") || level.is_empty() {
             continue; // the stubs drive these

@@ -147,8 +147,22 @@ fn registers_are_inlined_and_names_are_plain() {
 fn verilated_expressions_mean_what_rust_means() {
     let mut module = load(traps(), "traps_top", true, systole_verilator::Optimise::Quick);
     let outputs = [
-        "masked", "sum_mul", "wrap_eq", "cast_sum", "cast_not", "shifted", "greater", "bits_of_sum", "dynamic", "one_bit",
-        "field", "less", "widened", "replaced", "late", "total",
+        "masked",
+        "sum_mul",
+        "wrap_eq",
+        "cast_sum",
+        "cast_not",
+        "shifted",
+        "greater",
+        "bits_of_sum",
+        "dynamic",
+        "one_bit",
+        "field",
+        "less",
+        "widened",
+        "replaced",
+        "late",
+        "total",
     ];
     let (inputs, outs) = (ports(&module, &["a", "b", "c", "n"]), ports(&module, &outputs));
     let mut random = Random(0xe1);

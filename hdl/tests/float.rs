@@ -92,7 +92,8 @@ fn single_to_half() {
     let mut cases: Vec<u32> = (0..CASES / 2).map(|_| random.single()).collect();
     // Every FP16 number, every midpoint between two, and their neighbours.
     for half in 0..0x7c00u16 {
-        let middle = ((widen(half) as f64 + if half == 0x7bff { 65536.0 } else { widen(half + 1) as f64 }) / 2.0) as f32;
+        let middle =
+            ((widen(half) as f64 + if half == 0x7bff { 65536.0 } else { widen(half + 1) as f64 }) / 2.0) as f32;
         for x in [widen(half).to_bits(), middle.to_bits()] {
             for x in [x.saturating_sub(1), x, x + 1] {
                 cases.extend([x, x | 0x8000_0000]);

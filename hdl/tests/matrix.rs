@@ -244,7 +244,10 @@ fn trials(lanes: u32, count: usize, top: u64, seed: u64) {
         b.flags.clear();
         let traffic = r.below(2) == 0;
         let mut other = Random(seed ^ trial as u64);
-        let what = format!("N = {lanes}, trial {trial}, traffic {traffic}: {jobs:?}", jobs = jobs.iter().map(|j| j.gemm).collect::<Vec<_>>());
+        let what = format!(
+            "N = {lanes}, trial {trial}, traffic {traffic}: {jobs:?}",
+            jobs = jobs.iter().map(|j| j.gemm).collect::<Vec<_>>()
+        );
         if let Err(t) = b.run(&jobs, traffic.then_some(&mut other)) {
             panic!("{what}: trap {t:x?}");
         }
@@ -331,7 +334,9 @@ fn traps_and_abort_8() {
     out.out = Output::Single(View::new(Base::at(Addr::new(1, b.machine.smem_plane() - 3)), 1, 0));
     let end = b.machine.hmem_plane() as u64 | 1 << 19;
     let far = b.machine.smem_plane() as u64 | 1 << 19 | 1 << 31;
-    for (gemm, cause, info) in [(stride, 5, stride.x.strides.to_bits() as u64), (size, 6, 200), (range, 4, end), (out, 4, far)] {
+    for (gemm, cause, info) in
+        [(stride, 5, stride.x.strides.to_bits() as u64), (size, 6, 200), (range, 4, end), (out, 4, far)]
+    {
         let seen = b.run(&[Job { gemm, wait: false }], None).expect_err("a trap");
         assert_eq!(seen, (cause, info, b.issued * 12), "{gemm:?}");
         b.m.set(b.p.abort, 1);

@@ -320,7 +320,18 @@ fn one_element_a_cycle() {
         (Space::Program, true, false),
         (Space::Smem, false, true),
     ] {
-        let t = Transfer { space, to_ring, bytes: false, fill, scale: 0, ring: 64, at: 0, columns: 100, rows: 8, pitch: 101 };
+        let t = Transfer {
+            space,
+            to_ring,
+            bytes: false,
+            fill,
+            scale: 0,
+            ring: 64,
+            at: 0,
+            columns: 100,
+            rows: 8,
+            pitch: 101,
+        };
         let cycles = b.transfer(&t);
         println!("{space:?}, to ring {to_ring}, fill {fill}: {cycles} cycles for 800 elements");
         assert!(cycles <= 812);
@@ -355,7 +366,8 @@ fn abort_and_bad_starts() {
         check(&mut b, &Transfer::random(&mut rng));
     }
     // Sizes of zero and a space that does not exist: nothing happens.
-    for (count, control, status) in [(0x1_0000, 0, 0), (5, 0, 0), (0x1_0001, 3, 2), (0x1_0001, 7 | regs::MV_TO_RING, 2)] {
+    for (count, control, status) in [(0x1_0000, 0, 0), (5, 0, 0), (0x1_0001, 3, 2), (0x1_0001, 7 | regs::MV_TO_RING, 2)]
+    {
         b.write(regs::MV_COUNT, count);
         b.write(regs::MV_CTRL, control);
         b.writes = 0;

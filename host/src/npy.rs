@@ -66,7 +66,9 @@ impl Array {
         let size = match h.descr {
             "<f2" => 2,
             "<f4" => 4,
-            other => return Err(format!("its elements are {other:?}; '<f2' (float16) and '<f4' (float32) are understood")),
+            other => {
+                return Err(format!("its elements are {other:?}; '<f2' (float16) and '<f4' (float32) are understood"));
+            }
         };
         let bytes_expected = h.shape.iter().try_fold(size, |n: usize, &d| n.checked_mul(d));
         if bytes_expected != Some(data.len()) {
@@ -132,8 +134,9 @@ fn header(bytes: &[u8]) -> std::result::Result<(&[u8], &str), String> {
     let (rest, _) = (tag(&b"\x93NUMPY"[..])).parse(bytes).map_err(|_: nom::Err<nom::error::Error<_>>| {
         if bytes.is_empty() { "it is empty".to_string() } else { "it does not start with \\x93NUMPY".to_string() }
     })?;
-    let (rest, (major, _minor)): (_, (u8, u8)) =
-        ((byte, byte) as (_, _)).parse(rest).map_err(|_: nom::Err<nom::error::Error<_>>| "it ends within the version".to_string())?;
+    let (rest, (major, _minor)): (_, (u8, u8)) = ((byte, byte) as (_, _))
+        .parse(rest)
+        .map_err(|_: nom::Err<nom::error::Error<_>>| "it ends within the version".to_string())?;
     let length: R<usize> = match major {
         1 => map(le_u16, usize::from).parse(rest),
         2 | 3 => map(le_u32, |n| n as usize).parse(rest),
@@ -167,11 +170,8 @@ where
 }
 
 fn quoted(i: &str) -> IResult<&str, &str> {
-    alt((
-        delimited(char('\''), take_until("'"), char('\'')),
-        delimited(char('"'), take_until("\""), char('"')),
-    ))
-    .parse(i)
+    alt((delimited(char('\''), take_until("'"), char('\'')), delimited(char('"'), take_until("\""), char('"'))))
+        .parse(i)
 }
 
 fn shape(i: &str) -> IResult<&str, Vec<usize>> {

@@ -28,8 +28,22 @@ fn train_prints_one_object_and_keeps_a_run() {
     let args = ["train", "--device", "model", "--seed", "7", "--epochs", "2", "--json", "--non-interactive"];
     let (first, second) = (json(&systole(dir.path(), &args)), json(&systole(dir.path(), &args)));
     let mut expected = vec![
-        "device", "model", "seed", "epochs", "steps", "skipped", "final_loss", "train_accuracy", "test_accuracy", "loss_scale",
-        "weights_sha256", "cycles", "macs", "array_utilization", "sim_khz", "run_dir",
+        "device",
+        "model",
+        "seed",
+        "epochs",
+        "steps",
+        "skipped",
+        "final_loss",
+        "train_accuracy",
+        "test_accuracy",
+        "loss_scale",
+        "weights_sha256",
+        "cycles",
+        "macs",
+        "array_utilization",
+        "sim_khz",
+        "run_dir",
     ];
     expected.sort();
     let mut found = keys(&first);
@@ -63,7 +77,8 @@ fn train_prints_one_object_and_keeps_a_run() {
 #[test]
 fn overflow_backs_off_and_then_learns() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["train", "--device", "model", "--seed", "7", "--epochs", "3", "--loss-scale-init", "16777216", "--json"];
+    let args =
+        ["train", "--device", "model", "--seed", "7", "--epochs", "3", "--loss-scale-init", "16777216", "--json"];
     let r = json(&systole(dir.path(), &args));
     assert!(r["skipped"].as_u64().unwrap() > 0);
     assert!(r["loss_scale"].as_f64().unwrap() < 16777216.0);
@@ -75,7 +90,9 @@ fn gemm_equals_the_reference_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();
     let (m, k, n) = (5, 19, 7);
     let value = |i: usize| half::f16::from_f32(((i * 2654435761) % 1009) as f32 / 97.0 - 5.0);
-    let matrix = |rows: usize, columns: usize, salt: usize| -> Vec<half::f16> { (0..rows * columns).map(|i| value(i + salt)).collect() };
+    let matrix = |rows: usize, columns: usize, salt: usize| -> Vec<half::f16> {
+        (0..rows * columns).map(|i| value(i + salt)).collect()
+    };
     let (a, b, bias) = (matrix(m, k, 1), matrix(k, n, 999), matrix(1, n, 77));
     let save = |name: &str, shape: [usize; 2], v: &[half::f16]| {
         let array = Array { shape: shape.to_vec(), elements: Elements::F16(v.iter().map(|x| x.to_bits()).collect()) };
@@ -104,7 +121,22 @@ fn gemm_equals_the_reference_bit_for_bit() {
         (&["--a", "a.npy", "--b", "b.npy"][..], false, false),
         (&["--a", "at.npy", "--transpose-a", "--b", "b.npy", "--bias", "bias.npy"], true, false),
         (&["--a", "a.npy", "--b", "bt.npy", "--transpose-b", "--relu"], false, true),
-        (&["--a", "at.npy", "--transpose-a", "--b", "bt.npy", "--transpose-b", "--bias", "bias.npy", "--relu", "--f16"], true, true),
+        (
+            &[
+                "--a",
+                "at.npy",
+                "--transpose-a",
+                "--b",
+                "bt.npy",
+                "--transpose-b",
+                "--bias",
+                "bias.npy",
+                "--relu",
+                "--f16",
+            ],
+            true,
+            true,
+        ),
     ] {
         let r = json(&systole(dir.path(), &[&common[..], extra].concat()));
         assert_eq!((&r["m"], &r["k"], &r["n"], &r["macs"]), (&m.into(), &k.into(), &n.into(), &(m * k * n).into()));
@@ -117,7 +149,11 @@ fn gemm_equals_the_reference_bit_for_bit() {
         match c.elements {
             Elements::F32(v) => assert_eq!(bits(&v), bits(&expected), "{extra:?}"),
             Elements::F16(v) => {
-                assert_eq!(v, expected.iter().map(|&x| half::f16::from_f32(x).to_bits()).collect::<Vec<_>>(), "{extra:?}")
+                assert_eq!(
+                    v,
+                    expected.iter().map(|&x| half::f16::from_f32(x).to_bits()).collect::<Vec<_>>(),
+                    "{extra:?}"
+                )
             }
         }
     }
@@ -203,7 +239,8 @@ fn bad_input_gets_an_error_of_its_own_and_leaves_nothing_behind() {
 }
 
 fn listing(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

@@ -17,7 +17,12 @@ fn values(n: u32, state: &mut u64) -> Vec<u16> {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*state >> 40) as u16
     };
-    (0..n).map(|_| { let b = next(); if b & 0x7c00 >= 0x5800 { b & 0xa7ff } else { b } }).collect()
+    (0..n)
+        .map(|_| {
+            let b = next();
+            if b & 0x7c00 >= 0x5800 { b & 0xa7ff } else { b }
+        })
+        .collect()
 }
 
 fn check(spec: GemmSpec, machine: Machine, seed: u64) {

@@ -219,7 +219,9 @@ fn results_do_not_depend_on_the_machine() {
         all
     };
     let want = run(Machine::DEFAULT);
-    for machine in [Machine::with_lanes(4), Machine::with_lanes(16), Machine { vector_lanes: 2, acc_rows: 32, ..Machine::DEFAULT }] {
+    for machine in
+        [Machine::with_lanes(4), Machine::with_lanes(16), Machine { vector_lanes: 2, acc_rows: 32, ..Machine::DEFAULT }]
+    {
         assert_eq!(run(machine), want, "{machine:?}");
     }
 }
@@ -313,7 +315,8 @@ fn what_does_not_fit_is_named() {
 #[test]
 fn predicted_steps_stay_fast() {
     let big = Machine { hmem_words: 1 << 19, smem_words: 1 << 19, ..Machine::DEFAULT };
-    for (model, batch, machine, cycles) in [("64-32-10", 32, Machine::DEFAULT, 4_350), ("784-128-10", 64, big, 235_000)] {
+    for (model, batch, machine, cycles) in [("64-32-10", 32, Machine::DEFAULT, 4_350), ("784-128-10", 64, big, 235_000)]
+    {
         let c = compile::network(&Model::mlp(model).unwrap().graph, batch, MOMENTUM, machine).unwrap();
         let step = c.predicted[c.step.compute as usize].cycles + c.predicted[c.step.update as usize].cycles;
         println!("{model}: {step} cycles, {} at peak", c.macs_per_step / 64);

@@ -59,7 +59,8 @@ impl Port for Scripted {
 
 fn link(script: impl FnMut(usize, &[u8]) -> io::Result<Vec<u8>> + Send + 'static) -> (Link, Arc<Mutex<Seen>>) {
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let port = Scripted { script: Box::new(script), deframer: Deframer::default(), out: Vec::new(), seen: seen.clone() };
+    let port =
+        Scripted { script: Box::new(script), deframer: Deframer::default(), out: Vec::new(), seen: seen.clone() };
     let timeouts = Timeouts {
         deadline: Duration::from_millis(300),
         retransmit: Duration::from_millis(5),
@@ -239,7 +240,11 @@ fn other_versions_are_refused_with_both_named() {
 #[test]
 fn a_refusal_is_explained() {
     let (mut link, _) = link(|i, c| {
-        Ok(if i == 0 { answer(c) } else { frame(Kind::Error as u8, c[1], 0, &[ErrorCode::OutOfRange as u32, 0x9000, 0x8000]) })
+        Ok(if i == 0 {
+            answer(c)
+        } else {
+            frame(Kind::Error as u8, c[1], 0, &[ErrorCode::OutOfRange as u32, 0x9000, 0x8000])
+        })
     });
     link.hello().unwrap();
     let text = link.read(Block::line(Space::Smem, 0, 1)).unwrap_err().to_string();

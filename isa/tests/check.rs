@@ -14,7 +14,12 @@ fn view(offset: u32, inner: i16, outer: i16) -> View {
 fn product() -> Gemm {
     Gemm {
         sync: Sync::default(),
-        m: 32, k: 64, n: 32, m_block: 32, n_group: 4, acc_base: 0,
+        m: 32,
+        k: 64,
+        n: 32,
+        m_block: 32,
+        n_group: 4,
+        acc_base: 0,
         x: view(0, 1, 65),
         w: View::new(Base::at(Addr::new(1, 0)), 1, 33),
         init: Init::Zero,
@@ -34,7 +39,12 @@ fn fault(instrs: &[Instr]) -> Option<FaultKind> {
 
 #[test]
 fn a_sound_program_passes() {
-    let p = [Instr::Control(Control::Loop(3)), Instr::Gemm(product()), Instr::Control(Control::EndLoop), Instr::Control(Control::End)];
+    let p = [
+        Instr::Control(Control::Loop(3)),
+        Instr::Gemm(product()),
+        Instr::Control(Control::EndLoop),
+        Instr::Control(Control::End),
+    ];
     assert_eq!(fault(&p), None);
 }
 
@@ -45,7 +55,10 @@ fn each_fault_is_named() {
         (Gemm { n_group: 5, ..product() }, FaultKind::Accumulators { need: 160, room: 128 }),
         (Gemm { x: view(0, 2, 65), ..product() }, FaultKind::Stride(2)),
         (Gemm { x: view(0, 0, 65), ..product() }, FaultKind::Stride(0)),
-        (Gemm { out: Output::Half(view(room - 1, 1, 33)), ..product() }, FaultKind::Range { offset: i64::from(room) - 1 + 31 * 33 + 31, room }),
+        (
+            Gemm { out: Output::Half(view(room - 1, 1, 33)), ..product() },
+            FaultKind::Range { offset: i64::from(room) - 1 + 31 * 33 + 31, room },
+        ),
         (Gemm { x: view(0, -7, 65), ..product() }, FaultKind::Range { offset: -7 * 63, room }),
     ];
     for (g, want) in cases {

@@ -55,9 +55,31 @@ fn gemm() -> impl Strategy<Value = Gemm> {
     ];
     let out = prop_oneof![Just(Output::Keep), view().prop_map(Output::Half), view().prop_map(Output::Single)];
     let mask = prop_oneof![Just(Mask::None), base().prop_map(Mask::Write), base().prop_map(Mask::Apply)];
-    (sync(), (1u16.., 1u16.., 1u16..), (1u16..=256, 1u16..=256, any::<u8>()), view(), view(), init, out, mask, any::<bool>())
+    (
+        sync(),
+        (1u16.., 1u16.., 1u16..),
+        (1u16..=256, 1u16..=256, any::<u8>()),
+        view(),
+        view(),
+        init,
+        out,
+        mask,
+        any::<bool>(),
+    )
         .prop_map(|(sync, (m, k, n), (m_block, n_group, acc_base), x, w, init, out, mask, relu)| Gemm {
-            sync, m, k, n, m_block, n_group, acc_base, x, w, init, out, relu, mask,
+            sync,
+            m,
+            k,
+            n,
+            m_block,
+            n_group,
+            acc_base,
+            x,
+            w,
+            init,
+            out,
+            relu,
+            mask,
         })
 }
 fn control() -> impl Strategy<Value = Control> {
@@ -74,11 +96,7 @@ fn control() -> impl Strategy<Value = Control> {
     ]
 }
 fn instr() -> impl Strategy<Value = Instr> {
-    prop_oneof![
-        control().prop_map(Instr::Control),
-        gemm().prop_map(Instr::Gemm),
-        vector().prop_map(Instr::Vector)
-    ]
+    prop_oneof![control().prop_map(Instr::Control), gemm().prop_map(Instr::Gemm), vector().prop_map(Instr::Vector)]
 }
 
 proptest! {

@@ -41,7 +41,9 @@ fn it_boots_and_says_what_it_is() {
 fn every_memory_gives_back_what_it_got() {
     let mut c = Client::new(rtl(SHARED));
     let mut rng = Rng(11);
-    for (space, bytes, places) in [(0, 2, [8, 4096 - 520, 1 << 19 | 3]), (1, 4, [0, 2048 - 256, 1 << 19 | 5]), (2, 4, [0, 1, 700])] {
+    for (space, bytes, places) in
+        [(0, 2, [8, 4096 - 520, 1 << 19 | 3]), (1, 4, [0, 2048 - 256, 1 << 19 | 5]), (2, 4, [0, 1, 700])]
+    {
         for at in places {
             let count = 256.min(1024 / bytes as u32);
             let data: Vec<u8> = (0..count * bytes).map(|_| rng.bits() as u8).collect();
@@ -121,7 +123,8 @@ fn the_same_conversation_takes_the_same_cycles() {
 #[ignore = "builds a model with traces"]
 fn a_trace_covers_its_window() {
     let path = std::env::temp_dir().join(format!("systole-trace-{}.fst", std::process::id()));
-    let options = RtlOptions { trace: Some(Trace { path: path.clone(), cycles: 1000..1400 }), ..RtlOptions::new(SHARED) };
+    let options =
+        RtlOptions { trace: Some(Trace { path: path.clone(), cycles: 1000..1400 }), ..RtlOptions::new(SHARED) };
     let device = Rtl::open(&options).unwrap_or_else(|e| panic!("{e}\n{}", e.help()));
     // the file is complete once the window is over, while the device still runs
     let size = std::fs::metadata(&path).unwrap().len();

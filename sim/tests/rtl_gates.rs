@@ -4,9 +4,9 @@ mod rtl_support;
 
 use rtl_support::program::{Generator, half, number};
 use rtl_support::{Client, Reply, Request, SHARED, build};
+use systole_hdl::soc;
 use systole_isa::frame::Kind;
 use systole_sim::rtl::{Build, Rtl};
-use systole_hdl::soc;
 use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
 
 const SEED: u64 = 4242;

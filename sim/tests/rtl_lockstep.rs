@@ -63,7 +63,8 @@ fn setting(name: &str) -> Option<u64> {
 
 /// Random programs on both devices; all memories, registers and flags are compared after each.
 fn random_programs(machine: Machine, seed: u64, count: u64) {
-    let (seed, count) = (setting("SYSTOLE_LOCKSTEP_SEED").unwrap_or(seed), setting("SYSTOLE_LOCKSTEP").unwrap_or(count));
+    let (seed, count) =
+        (setting("SYSTOLE_LOCKSTEP_SEED").unwrap_or(seed), setting("SYSTOLE_LOCKSTEP").unwrap_or(count));
     let mut pair = Pair::new(machine);
     for seed in seed..seed + count {
         let mut g = Generator::new(seed, machine);
@@ -138,7 +139,18 @@ fn random_programs_8_lanes_4_vector_lanes() {
 
 /// One vector instruction over a grid.
 fn elementwise(op: VectorOp, x: Source, y: Source, z: Source, d: Dest, rows: u16, cols: u16) -> Instr {
-    Instr::Vector(Vector { sync: Sync { wait_v: 1, ..Sync::default() }, op, rows, cols, x, y, z, d, copy: None, recurrent: false })
+    Instr::Vector(Vector {
+        sync: Sync { wait_v: 1, ..Sync::default() },
+        op,
+        rows,
+        cols,
+        x,
+        y,
+        z,
+        d,
+        copy: None,
+        recurrent: false,
+    })
 }
 
 fn at(plane: u32, offset: u32, pitch: i16) -> View {
@@ -149,8 +161,22 @@ fn at(plane: u32, offset: u32, pitch: i16) -> View {
 #[test]
 fn every_vector_operation_on_every_special_number() {
     const SPECIAL: [u32; 16] = [
-        0, 0x8000_0000, 1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0xbf80_0000, 0x3f80_0001, 0x7f7f_ffff, 0xff7f_ffff,
-        0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_1234, 0x7f80_0001,
+        0,
+        0x8000_0000,
+        1,
+        0x8000_0001,
+        0x007f_ffff,
+        0x0080_0000,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x3f80_0001,
+        0x7f7f_ffff,
+        0xff7f_ffff,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0000,
+        0xffc0_1234,
+        0x7f80_0001,
     ];
     let mut pair = Pair::new(SHARED);
     let (x, y): (Vec<u32>, Vec<u32>) = SPECIAL.iter().flat_map(|&a| SPECIAL.map(|b| (a, b))).unzip();
@@ -194,7 +220,8 @@ fn steps_update_skip_and_name_the_offender() {
         relu: false,
         mask: Mask::None,
     });
-    let loss = elementwise(VectorOp::Mad, Source::f32(0.5), Source::ONE, Source::NEG_ZERO, Dest::Sreg(sreg::LOSS as u8), 1, 1);
+    let loss =
+        elementwise(VectorOp::Mad, Source::f32(0.5), Source::ONE, Source::NEG_ZERO, Dest::Sreg(sreg::LOSS as u8), 1, 1);
     let count = Source::Smem(at(0, 0, 1), Default::default());
     let update = elementwise(VectorOp::IntAdd, count, Source::Imm(1), Source::Imm(0), Dest::Smem(at(0, 0, 1)), 1, 1);
     let compute = assemble(&[gemm, loss, Instr::Control(Control::End)]);
@@ -213,7 +240,8 @@ fn steps_update_skip_and_name_the_offender() {
         if let Some(row) = row {
             pair.write(0, 2 * row, &large);
         }
-        let reply = pair.ask(&format!("step, row {row:?}"), Kind::Step, &[1 << 16, 0.125f32.to_bits(), DEADLINE, 0]).words();
+        let reply =
+            pair.ask(&format!("step, row {row:?}"), Kind::Step, &[1 << 16, 0.125f32.to_bits(), DEADLINE, 0]).words();
         let want = if row.is_some() { step::Outcome::SkippedGradient } else { step::Outcome::Updated };
         assert_eq!(reply[step::OUTCOME], want as u32);
         if let Some(row) = row {
@@ -274,7 +302,8 @@ fn traps_agree() {
         let x = Source::Smem(View::new(Base::at(Addr::new(1, o)), inner, 0), Default::default());
         elementwise(VectorOp::Mad, x, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(0, 8, 1)), 1, 2)
     };
-    let writing = |o| elementwise(VectorOp::Mad, Source::ONE, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(1, o, 1)), 1, 2);
+    let writing =
+        |o| elementwise(VectorOp::Mad, Source::ONE, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(1, o, 1)), 1, 2);
     let cases: Vec<Vec<u32>> = vec![
         vec![0, 0, 0x3f, 0],
         assemble(&[nop, Instr::Control(Control::EndLoop)]),

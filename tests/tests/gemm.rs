@@ -1,9 +1,9 @@
 //! Products through the whole stack, bit by bit.
 
+use systole::cli::verify::{GemmCheck, verify_gemm};
 use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::error::Error;
-use systole::cli::verify::{GemmCheck, verify_gemm};
 
 fn device(name: &str, lanes: u32) -> Device {
     let options = DeviceOptions { name: name.into(), lanes: Some(lanes), baud: None };
@@ -17,7 +17,10 @@ fn a_sample_of_products_on_the_hardware() {
         println!("{name}, {lanes} lanes, {campaign:?}");
         let s = verify_gemm(&mut device(name, lanes), &campaign, |_, _| ()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(s.cases, sample);
-        assert!(s.elements > 20 * u64::from(s.cases) && s.guards > s.elements / 10 && s.nan > 50 && s.infinite > 10, "{s:?}");
+        assert!(
+            s.elements > 20 * u64::from(s.cases) && s.guards > s.elements / 10 && s.nan > 50 && s.infinite > 10,
+            "{s:?}"
+        );
     }
 }
 

@@ -91,7 +91,8 @@ fn a_skipped_step_on_the_hardware_changes_no_weight() {
     let data = Dataset::digits();
     let model = Model::mlp("mlp:64-32-10").expect("a network");
     let device = Device::open(&DeviceOptions { name: "rtl".into(), ..DeviceOptions::default() }).expect("the hardware");
-    let compiled = compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, device.info.machine).expect("it fits");
+    let compiled =
+        compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, device.info.machine).expect("it fits");
     let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
     let options = TrainOptions { loss_scale: LossScale::Static(24), ..TrainOptions::default() };
     let mut session = Session::start(device, compiled, &weights, &options.scaler(), data.scale).expect("a session");

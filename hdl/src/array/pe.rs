@@ -10,8 +10,8 @@
 //! ```
 
 use super::WeightStore;
-use crate::float::{Product, PsumAdd};
 use crate::comment;
+use crate::float::{Product, PsumAdd};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 

@@ -1,8 +1,8 @@
 //! The array: PEs, and the conversions at its edges.
 
 use super::Pe;
-use crate::float::{PsumDecode, PsumEncode, Recode};
 use crate::comment;
+use crate::float::{PsumDecode, PsumEncode, Recode};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 

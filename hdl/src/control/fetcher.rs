@@ -202,16 +202,33 @@ impl Logic for Fetcher {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, state, pc, have, start_pc, opcode, register, to_vector, resolve, index, issued_m, issued_v,
-            ended_count, skipped_count, queue_head, queue_tail, queue_count, loop_depth, call_depth
+            self,
+            clock,
+            state,
+            pc,
+            have,
+            start_pc,
+            opcode,
+            register,
+            to_vector,
+            resolve,
+            index,
+            issued_m,
+            issued_v,
+            ended_count,
+            skipped_count,
+            queue_head,
+            queue_tail,
+            queue_count,
+            loop_depth,
+            call_depth
         );
         clock!(self, clock, queue, loops, calls, aregs, aregs_bus);
 
         // What the word at hand is.
         self.is_control.next = self.word.val().get_bits::<8>(0) < 9;
         self.is_gemm.next = self.word.val().get_bits::<8>(0) == 0x40;
-        self.is_vector.next =
-            (self.word.val().get_bits::<4>(4) == 8) & (self.word.val().get_bits::<4>(0) != 15);
+        self.is_vector.next = (self.word.val().get_bits::<4>(4) == 8) & (self.word.val().get_bits::<4>(0) != 15);
         self.beyond.next = self.pc.q.val() >= self.limit.val();
         self.pc_plus.next = self.pc.q.val() + 1;
         // An address outside 16 bits stays outside.
@@ -371,10 +388,9 @@ impl Logic for Fetcher {
                                 self.next_pc.next = self.loops.read_data.val().get_bits::<17>(32);
                                 self.loops.write_enable.next = true;
                                 self.loops.write_address.next = self.loop_below.val().get_bits::<2>(0);
-                                self.loops.write_data.next = (bit_cast::<49, 17>(
-                                    self.loops.read_data.val().get_bits::<17>(32),
-                                ) << 32)
-                                    | bit_cast::<49, 32>(self.again.val());
+                                self.loops.write_data.next =
+                                    (bit_cast::<49, 17>(self.loops.read_data.val().get_bits::<17>(32)) << 32)
+                                        | bit_cast::<49, 32>(self.again.val());
                             }
                         }
                         4 => {
@@ -469,8 +485,7 @@ impl Logic for Fetcher {
 
         // Program memory: the mover reads where nothing is consumed; a word that it displaced is read again.
         self.pc.d.next = self.next_pc.val();
-        self.read_gnt.next =
-            self.read_req.val() & (!self.fetching.val() | (self.have.q.val() & !self.consume.val()));
+        self.read_gnt.next = self.read_req.val() & (!self.fetching.val() | (self.have.q.val() & !self.consume.val()));
         self.have.d.next = !self.read_gnt.val();
         self.word_address.next = self.next_pc.val().get_bits::<16>(0);
         if self.read_gnt.val() {
@@ -480,8 +495,8 @@ impl Logic for Fetcher {
         // The word for the engines.
         self.iw_data.next = self.word.val();
         if (self.state.q.val() == State::Words) & self.resolve.q.val().get_bit(self.index.q.val().index()) {
-            self.iw_data.next = (bit_cast::<32, 8>(self.word.val().get_bits::<8>(24)) << 24)
-                | bit_cast::<32, 20>(self.sum.val());
+            self.iw_data.next =
+                (bit_cast::<32, 8>(self.word.val().get_bits::<8>(24)) << 24) | bit_cast::<32, 20>(self.sum.val());
         }
         self.iw_pc.next = self.pc.q.val().get_bits::<16>(0);
         self.iw_wm_en.next = self.word.val().get_bits::<4>(8) != 0;

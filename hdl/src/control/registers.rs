@@ -193,8 +193,25 @@ impl Logic for Registers {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, held, sreg_fresh, sreg_last, cycle_lo, cycle_hi, cycle_latch, segment, abort_left, sticky, exponent,
-            cause, info, where_pc, done_seen, gemm_time, segment_begun, segment_time
+            self,
+            clock,
+            held,
+            sreg_fresh,
+            sreg_last,
+            cycle_lo,
+            cycle_hi,
+            cycle_latch,
+            segment,
+            abort_left,
+            sticky,
+            exponent,
+            cause,
+            info,
+            where_pc,
+            done_seen,
+            gemm_time,
+            segment_begun,
+            segment_time
         );
         clock!(self, clock, issue_times);
         for i in 0..4 {
@@ -285,8 +302,8 @@ impl Logic for Registers {
                     | bit_cast::<32, 8>(self.ended.val());
             }
             3 => {
-                self.queue_part.next = (bit_cast::<32, 16>(self.where_pc.q.val()) << 16)
-                    | bit_cast::<32, 8>(self.cause.q.val());
+                self.queue_part.next =
+                    (bit_cast::<32, 16>(self.where_pc.q.val()) << 16) | bit_cast::<32, 8>(self.cause.q.val());
             }
             4 => {
                 self.queue_part.next = self.info.q.val();

@@ -213,7 +213,8 @@ impl<'a> Kernel<'a> {
     }
 
     fn link(&mut self, link: &VerilogLink, out: &mut Vec<Step>) {
-        let name = |side: &str, d: &VerilogLinkDetails| Ast::Signal(format!("{side}.{}", d.my_name.trim_start_matches('.')));
+        let name =
+            |side: &str, d: &VerilogLinkDetails| Ast::Signal(format!("{side}.{}", d.my_name.trim_start_matches('.')));
         match link {
             VerilogLink::Forward(d) => self.assign(&name(&d.other_name, d), &name(&d.owner_name, d), None, out),
             VerilogLink::Backward(d) => self.assign(&name(&d.owner_name, d), &name(&d.other_name, d), None, out),
@@ -295,7 +296,10 @@ impl<'a> Kernel<'a> {
         let set = assigned(group, self.nets);
         for t in targets {
             if !set.get(&t).is_some_and(|bits| bits.iter().all(|b| *b)) {
-                self.fault(&format!("latch: `{}` is not assigned on every path (assign a default first)", self.nets[t].print));
+                self.fault(&format!(
+                    "latch: `{}` is not assigned on every path (assign a default first)",
+                    self.nets[t].print
+                ));
             }
         }
     }

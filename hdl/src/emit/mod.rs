@@ -43,7 +43,10 @@ macro_rules! comment {
 pub const LINT_WAIVERS: &[(&str, &str)] = &[
     ("DECLFILENAME", "one file holds every module"),
     ("UNUSEDSIGNAL", "kernels leave bits of a wide local, or a child's output, unread"),
-    ("PROCASSINIT", "registers start from their declared value, as an FPGA loads it; there is no reset of a plain register"),
+    (
+        "PROCASSINIT",
+        "registers start from their declared value, as an FPGA loads it; there is no reset of a plain register",
+    ),
     ("UNUSEDPARAM", "every state of an enum is declared, read or not"),
 ];
 

@@ -46,9 +46,22 @@ fn flip_flop(scope: &Scope) -> Option<&str> {
     }
     let words: Vec<_> = code.split_whitespace().collect();
     match words[..] {
-        ["initial", "begin", "q", "=", init, "end", "always", "@(posedge", "clock)", "begin", "q", "<=", "d;", "end"] => {
-            init.trim_end_matches(';').split_once("'h").map(|(_, digits)| digits)
-        }
+        [
+            "initial",
+            "begin",
+            "q",
+            "=",
+            init,
+            "end",
+            "always",
+            "@(posedge",
+            "clock)",
+            "begin",
+            "q",
+            "<=",
+            "d;",
+            "end",
+        ] => init.trim_end_matches(';').split_once("'h").map(|(_, digits)| digits),
         _ => None,
     }
 }

@@ -68,11 +68,8 @@ fn labels_of(t: &TypeDescriptor, out: &mut Vec<(String, usize, usize)>) {
 
 impl Probe for Collector {
     fn visit_start_scope(&mut self, name: &str, node: &dyn Block) {
-        let name = if self.namespace.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}${name}", self.namespace.join("$"))
-        };
+        let name =
+            if self.namespace.is_empty() { name.to_string() } else { format!("{}${name}", self.namespace.join("$")) };
         self.open.push(Scope { name, signals: vec![], children: vec![], labels: vec![], code: node.hdl() });
     }
 
@@ -85,11 +82,8 @@ impl Probe for Collector {
     }
 
     fn visit_atom(&mut self, name: &str, atom: &dyn Atom) {
-        let name = if self.namespace.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}${name}", self.namespace.join("$"))
-        };
+        let name =
+            if self.namespace.is_empty() { name.to_string() } else { format!("{}${name}", self.namespace.join("$")) };
         let role = match atom.kind() {
             AtomKind::InputParameter => Role::Input,
             AtomKind::OutputParameter | AtomKind::OutputPassthrough => Role::Output,

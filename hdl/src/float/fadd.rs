@@ -82,9 +82,33 @@ impl Logic for Fadd {
     fn update(&mut self) {
         comment!("module fadd");
         dff_setup!(
-            self, clock, s1_big, s1_small, s1_distance, s1_exp, s1_sign, s1_subtract, s1_inf, s1_nan, s2_big, s2_small,
-            s2_sticky, s2_exp, s2_sign, s2_subtract, s2_inf, s2_nan, s3_sum, s3_shift, s3_exp, s3_sign, s3_zero_sign, s3_inf,
-            s3_nan, s4_mag, s4_sign
+            self,
+            clock,
+            s1_big,
+            s1_small,
+            s1_distance,
+            s1_exp,
+            s1_sign,
+            s1_subtract,
+            s1_inf,
+            s1_nan,
+            s2_big,
+            s2_small,
+            s2_sticky,
+            s2_exp,
+            s2_sign,
+            s2_subtract,
+            s2_inf,
+            s2_nan,
+            s3_sum,
+            s3_shift,
+            s3_exp,
+            s3_sign,
+            s3_zero_sign,
+            s3_inf,
+            s3_nan,
+            s4_mag,
+            s4_sign
         );
         // Stage 1.
         self.big.next = self.x.val();
@@ -182,7 +206,8 @@ impl Logic for Fadd {
         }
         self.packed.next =
             (bit_cast::<31, 8>(self.exp.val()) << 23) | bit_cast::<31, 23>(self.norm.val().get_bits::<23>(4));
-        self.up.next = self.norm.val().get_bit(3) & (self.norm.val().get_bit(4) | self.norm.val().get_bits::<3>(0).any());
+        self.up.next =
+            self.norm.val().get_bit(3) & (self.norm.val().get_bit(4) | self.norm.val().get_bits::<3>(0).any());
         self.s4_mag.d.next = self.packed.val() + bit_cast::<31, 1>(self.up.val().into());
         self.s4_sign.d.next = self.s3_sign.q.val();
         if self.s3_nan.q.val() {

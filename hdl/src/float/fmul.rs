@@ -90,8 +90,8 @@ impl Logic for Fmul {
         comment!("module fmul");
         dff_setup!(
             self, clock, s1_a, s1_b, s1_exp, s1_sign, s1_nan, s1_inf, s2_product, s2_exp, s2_sign, s2_nan, s2_inf,
-            s3_product, s3_left, s3_right, s3_exp, s3_sign, s3_nan, s3_inf, s4_frac, s4_exp, s4_guard, s4_sticky, s4_sign,
-            s4_nan, s4_inf, s5
+            s3_product, s3_left, s3_right, s3_exp, s3_sign, s3_nan, s3_inf, s4_frac, s4_exp, s4_guard, s4_sticky,
+            s4_sign, s4_nan, s4_inf, s5
         );
         // Stage 1.
         self.a_low.next = self.a.val().get_bits::<8>(23) == 0;
@@ -100,12 +100,14 @@ impl Logic for Fmul {
         self.b_top.next = self.b.val().get_bits::<8>(23).all();
         self.a_frac.next = self.a.val().get_bits::<23>(0).any();
         self.b_frac.next = self.b.val().get_bits::<23>(0).any();
-        self.s1_a.d.next = bit_cast::<24, 23>(self.a.val().get_bits::<23>(0))
-            | (bit_cast::<24, 1>((!self.a_low.val()).into()) << 23);
-        self.s1_b.d.next = bit_cast::<24, 23>(self.b.val().get_bits::<23>(0))
-            | (bit_cast::<24, 1>((!self.b_low.val()).into()) << 23);
-        self.a_exp.next = bit_cast::<10, 8>(self.a.val().get_bits::<8>(23)) | bit_cast::<10, 1>(self.a_low.val().into());
-        self.b_exp.next = bit_cast::<10, 8>(self.b.val().get_bits::<8>(23)) | bit_cast::<10, 1>(self.b_low.val().into());
+        self.s1_a.d.next =
+            bit_cast::<24, 23>(self.a.val().get_bits::<23>(0)) | (bit_cast::<24, 1>((!self.a_low.val()).into()) << 23);
+        self.s1_b.d.next =
+            bit_cast::<24, 23>(self.b.val().get_bits::<23>(0)) | (bit_cast::<24, 1>((!self.b_low.val()).into()) << 23);
+        self.a_exp.next =
+            bit_cast::<10, 8>(self.a.val().get_bits::<8>(23)) | bit_cast::<10, 1>(self.a_low.val().into());
+        self.b_exp.next =
+            bit_cast::<10, 8>(self.b.val().get_bits::<8>(23)) | bit_cast::<10, 1>(self.b_low.val().into());
         self.s1_exp.d.next = self.a_exp.val() + self.b_exp.val();
         self.s1_sign.d.next = self.a.val().get_bit(31) ^ self.b.val().get_bit(31);
         self.s1_nan.d.next = (self.a_top.val() & self.a_frac.val())

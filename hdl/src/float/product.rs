@@ -67,8 +67,7 @@ impl Logic for Product {
             | self.b_reg.q.val().get_bit(19)
             | (self.a_reg.q.val().get_bit(18) & self.b_zero.val())
             | (self.b_reg.q.val().get_bit(18) & self.a_zero.val());
-        self.special.d.next =
-            self.a_reg.q.val().get_bits::<2>(18).any() | self.b_reg.q.val().get_bits::<2>(18).any();
+        self.special.d.next = self.a_reg.q.val().get_bits::<2>(18).any() | self.b_reg.q.val().get_bits::<2>(18).any();
         // Normalise. The FP32 exponent of the product is exp + 79 or exp + 80; the partial-sum form holds it less 78.
         self.field.next = self.exp.q.val() + (bits::<7>(1) + bit_cast::<7, 1>(self.sig.q.val().get_bits::<1>(21)));
         if self.special.q.val() {
@@ -87,6 +86,7 @@ impl Logic for Product {
         }
         self.out_mag.d.next = self.magnitude.val();
         self.out_sign.d.next = self.sign.q.val();
-        self.p.next = (bit_cast::<31, 1>(self.out_sign.q.val().into()) << 30) | bit_cast::<31, 30>(self.out_mag.q.val());
+        self.p.next =
+            (bit_cast::<31, 1>(self.out_sign.q.val().into()) << 30) | bit_cast::<31, 30>(self.out_mag.q.val());
     }
 }

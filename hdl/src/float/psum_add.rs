@@ -77,8 +77,24 @@ impl Logic for PsumAdd {
     fn update(&mut self) {
         comment!("module psum_add");
         dff_setup!(
-            self, clock, s1_big, s1_small, s1_exp, s1_sign, s1_subtract, s1_special, s1_nan, s2_sum, s2_zeros, s2_exp,
-            s2_sign, s2_zero_sign, s2_special, s2_nan, s3_mag, s3_sign
+            self,
+            clock,
+            s1_big,
+            s1_small,
+            s1_exp,
+            s1_sign,
+            s1_subtract,
+            s1_special,
+            s1_nan,
+            s2_sum,
+            s2_zeros,
+            s2_exp,
+            s2_sign,
+            s2_zero_sign,
+            s2_special,
+            s2_nan,
+            s3_mag,
+            s3_sign
         );
         // Stage 1: the larger magnitude is `big`; the other is shifted right, what falls out is kept as one bit.
         self.swap.next = self.y.val().get_bits::<30>(0) > self.x.val().get_bits::<30>(0);
@@ -160,7 +176,8 @@ impl Logic for PsumAdd {
         self.exp.next = (self.s2_exp.q.val() + 1) - bit_cast::<7, 5>(self.s2_zeros.q.val());
         self.packed.next =
             (bit_cast::<30, 7>(self.exp.val()) << 23) | bit_cast::<30, 23>(self.norm.val().get_bits::<23>(4));
-        self.up.next = self.norm.val().get_bit(3) & (self.norm.val().get_bit(4) | self.norm.val().get_bits::<3>(0).any());
+        self.up.next =
+            self.norm.val().get_bit(3) & (self.norm.val().get_bit(4) | self.norm.val().get_bits::<3>(0).any());
         self.s3_mag.d.next = self.packed.val() + bit_cast::<30, 1>(self.up.val().into());
         self.s3_sign.d.next = self.s2_sign.q.val();
         if self.s2_special.q.val() {

@@ -46,9 +46,7 @@ impl Logic for SingleToHalf {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module single_to_half");
-        dff_setup!(
-            self, clock, s1_frac, s1_exp, s1_guard, s1_sticky, s1_sign, s1_inf, s1_nan, s2_half, s2_nonfinite
-        );
+        dff_setup!(self, clock, s1_frac, s1_exp, s1_guard, s1_sticky, s1_sign, s1_inf, s1_nan, s2_half, s2_nonfinite);
         // Stage 1: below 2^-14 (field 113) the significand moves right, by at most 15.
         self.exp.next = self.single.val().get_bits::<8>(23);
         self.sig.next = bit_cast::<24, 23>(self.single.val().get_bits::<23>(0));
@@ -68,8 +66,7 @@ impl Logic for SingleToHalf {
         self.shifted.next = self.sig.val() >> self.shift.val();
         self.s1_frac.d.next = self.shifted.val().get_bits::<10>(13);
         self.s1_guard.d.next = self.shifted.val().get_bit(12);
-        self.s1_sticky.d.next =
-            self.shifted.val().get_bits::<12>(0).any() | (self.sig.val() & self.mask.val()).any();
+        self.s1_sticky.d.next = self.shifted.val().get_bits::<12>(0).any() | (self.sig.val() & self.mask.val()).any();
         self.s1_sign.d.next = self.single.val().get_bit(31);
         self.s1_inf.d.next = self.exp.val() >= 143;
         self.s1_nan.d.next = self.exp.val().all() & self.single.val().get_bits::<23>(0).any();

@@ -9,8 +9,8 @@
 //! The words of a frame are written before its fate is known, beyond `head`, where nobody looks: a damaged frame is
 //! overwritten by the next one. One byte per cycle, never refused.
 
-use crate::comment;
 use super::Crc32;
+use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use systole_isa::frame::{CRC_BYTES, HEADER, MAX_CONTENT};
@@ -139,7 +139,18 @@ impl Logic for Deframer {
     fn update(&mut self) {
         comment!("module deframer");
         dff_setup!(
-            self, clock, started, remaining, full_block, length, crc, word, no_room, head_reg, damaged_reg, overflowed_reg
+            self,
+            clock,
+            started,
+            remaining,
+            full_block,
+            length,
+            crc,
+            word,
+            no_room,
+            head_reg,
+            damaged_reg,
+            overflowed_reg
         );
         // What this byte is. A code byte stands for a zero between blocks, unless it is the first or follows a full block.
         self.delimiter.next = self.valid.val() & (self.data.val() == 0);

@@ -9,8 +9,8 @@
 //! COBS needs the length of a run before the run, so each block of up to 254 bytes is collected first. Two cycles per
 //! byte: ahead of any serial line by far.
 
-use crate::comment;
 use super::Crc32;
+use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use systole_isa::frame::CRC_BYTES;

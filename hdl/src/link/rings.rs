@@ -1,7 +1,7 @@
 //! The two rings in block RAM, the registers around them, and the arbitration between bus and mover.
 
-use crate::comment;
 use super::{Deframer, Framer};
+use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use systole_isa::machine::Machine;

@@ -343,14 +343,16 @@ impl Logic for MatrixEngine {
         self.busy.next = self.working.val();
         self.idle.next = !self.working.val() & (self.drain.q.val() == 0);
         self.stall_wait.next = self.issue.waiting.val();
-        self.stall_mem.next = (self.loader.req.val() & !self.w_gnt.val()) | (self.streamer.req.val() & !self.x_gnt.val());
+        self.stall_mem.next =
+            (self.loader.req.val() & !self.w_gnt.val()) | (self.streamer.req.val() & !self.x_gnt.val());
         self.row_streamed.next = self.streamer.req.val() & self.x_gnt.val();
         self.flag_set.next = self.epilogue.flag_set.val();
         self.flag_pc.next = self.epilogue.flag_pc.val();
         self.flag_addr.next = self.epilogue.flag_addr.val();
         // The first trap stays.
         self.out_pc.d.next = self.epilogue.pc.val();
-        self.range_now.next = self.w_trap.val() | self.x_trap.val() | self.out_trap.val() | self.epilogue.mask_trap.val();
+        self.range_now.next =
+            self.w_trap.val() | self.x_trap.val() | self.out_trap.val() | self.epilogue.mask_trap.val();
         self.range_mask.next = false;
         self.range.next = self.out_trap_addr.val();
         self.range_pc.next = self.out_pc.q.val();

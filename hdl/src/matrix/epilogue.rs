@@ -199,8 +199,10 @@ impl Logic for Epilogue {
         self.reading.count.next = self.info_a.val().get_bits::<5>(20);
         self.phase1.d.next = self.reading.phase.val();
         self.turn_back.by.next = self.phase1.q.val();
-        self.mask_read.next =
-            self.info_a.val().get_bit(31) & self.info_a.val().get_bit(28) & self.info_b.val().get_bit(22) & !self.mute.val();
+        self.mask_read.next = self.info_a.val().get_bit(31)
+            & self.info_a.val().get_bit(28)
+            & self.info_b.val().get_bit(22)
+            & !self.mute.val();
         // Cycle 3: writes.
         self.write3.next = self.a3.q.val().get_bit(31) & self.a3.q.val().get_bit(28) & !self.mute.val();
         self.req.next = self.write3.val();
@@ -216,7 +218,8 @@ impl Logic for Epilogue {
         self.turn_in.by.next = self.writing.phase.val();
         self.mask_write.next = self.write3.val() & self.b3.q.val().get_bit(21);
         self.mask_go.next = self.mask_write.val() & !self.writing.trap.val();
-        self.mask_trap.next = (self.mask_write.val() & self.writing.trap.val()) | (self.mask_read.val() & self.reading.trap.val());
+        self.mask_trap.next =
+            (self.mask_write.val() & self.writing.trap.val()) | (self.mask_read.val() & self.reading.trap.val());
         self.mask_trap_off.next = self.writing.trap_off.val();
         if self.mask_read.val() & self.reading.trap.val() {
             self.mask_trap_off.next = self.reading.trap_off.val();
@@ -293,7 +296,9 @@ impl Logic for Epilogue {
         }
         self.steps.next = self.product.val() - self.correction.val();
         self.distance.next = bit_cast::<21, 32>(self.steps.val() << self.shift.val());
-        self.place.next = bit_cast::<20, 21>(self.addr4.q.val()) + bit_cast::<20, 16>(self.lane4.q.val()) + bit_cast::<20, 21>(self.distance.val());
+        self.place.next = bit_cast::<20, 21>(self.addr4.q.val())
+            + bit_cast::<20, 16>(self.lane4.q.val())
+            + bit_cast::<20, 21>(self.distance.val());
         self.flag_addr.next = (self.addr4.q.val() & 0x100000) | bit_cast::<21, 20>(self.place.val());
         self.flag_pc.next = self.pc4.q.val();
         self.flag_set.next = bits::<4>(0);

@@ -174,8 +174,8 @@ impl Logic for Issue {
         self.pc.next = self.pc_reg.q.val();
         self.behind_m.next = self.done_m.val() - self.wm.q.val();
         self.behind_v.next = self.done_v.val() - self.wv.q.val();
-        self.held.next =
-            (self.wm_en.q.val() & self.behind_m.val().get_bit(7)) | (self.wv_en.q.val() & self.behind_v.val().get_bit(7));
+        self.held.next = (self.wm_en.q.val() & self.behind_m.val().get_bit(7))
+            | (self.wv_en.q.val() & self.behind_v.val().get_bit(7));
         // 256 is encoded as 0.
         self.block.next = bit_cast::<16, 8>(self.store[2].q.val().get_bits::<8>(16));
         if self.store[2].q.val().get_bits::<8>(16) == 0 {
@@ -196,7 +196,8 @@ impl Logic for Issue {
         self.bad_x.next = (self.store[4].q.val() & self.lane_mask.val()) != 1;
         self.bad_w.next = (self.store[6].q.val() & self.lane_mask.val()) != 1;
         self.bad_out.next = self.store[0].q.val().get_bit(21) & ((self.store[8].q.val() & self.lane_mask.val()) != 1);
-        self.bad.next = self.full.val() & (self.bad_size.val() | self.bad_x.val() | self.bad_w.val() | self.bad_out.val());
+        self.bad.next =
+            self.full.val() & (self.bad_size.val() | self.bad_x.val() | self.bad_w.val() | self.bad_out.val());
         self.trap.next = self.bad.val();
         self.trap_cause.next = bits::<8>(5);
         self.trap_info.next = self.store[8].q.val();

@@ -255,7 +255,9 @@ impl Loader {
 impl Logic for Loader {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, run, m, k, block, group, outer, hop, stride, init, n_left, tile_left, tiles, m_left, k_left);
+        dff_setup!(
+            self, clock, run, m, k, block, group, outer, hop, stride, init, n_left, tile_left, tiles, m_left, k_left
+        );
         dff_setup!(self, clock, first, in_bias, vec, row, slot, limit, fresh, a_group, a_next, a_k, a_tile, a_row);
         dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3);
         self.active.next = self.run.q.val();

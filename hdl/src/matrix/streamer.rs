@@ -279,9 +279,23 @@ impl Streamer {
 impl Logic for Streamer {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, run, m, k, block, group, outer, hop, stride, head, acc_base, n_left, tile_left, tiles, m_left);
+        dff_setup!(
+            self, clock, run, m, k, block, group, outer, hop, stride, head, acc_base, n_left, tile_left, tiles, m_left
+        );
         dff_setup!(self, clock, k_left, row_left, row, first, tile0, block0, open, slot, a_base, a_next, a_k, a_row);
-        dff_setup!(self, clock, o_outer, o_hop, o_stride, o_next_group, o_next_block, o_block, o_tile, o_row, mask_shift);
+        dff_setup!(
+            self,
+            clock,
+            o_outer,
+            o_hop,
+            o_stride,
+            o_next_group,
+            o_next_block,
+            o_block,
+            o_tile,
+            o_row,
+            mask_shift
+        );
         dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, p1, p2, a1, b1, c1);
         clock!(self, clock, opening, landing);
         self.active.next = self.run.q.val();
@@ -521,7 +535,8 @@ impl Logic for Streamer {
             | (bit_cast::<32, 5>(self.ncount.val()) << 20)
             | (bit_cast::<32, 3>(self.head.q.val().get_bits::<3>(16)) << 25)
             | (bit_cast::<32, 2>(self.head.q.val().get_bits::<2>(21)) << 28);
-        self.word_b.next = bit_cast::<32, 20>(self.mask_addr.val()) | (bit_cast::<32, 3>(self.head.q.val().get_bits::<3>(23)) << 20);
+        self.word_b.next =
+            bit_cast::<32, 20>(self.mask_addr.val()) | (bit_cast::<32, 3>(self.head.q.val().get_bits::<3>(23)) << 20);
         self.p1.d.next = self.word_p.val();
         self.a1.d.next = self.word_a.val();
         if self.go.val() {

@@ -110,7 +110,9 @@ impl Plane {
 impl Logic for Plane {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_phase2, r_bcast2, w_valid, w_off, w_q, w_count);
+        dff_setup!(
+            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_phase2, r_bcast2, w_valid, w_off, w_q, w_count
+        );
         self.r_valid.d.next = self.read.val();
         self.w_valid.d.next = self.write.val();
         // The rest of an access is latched only when there is one: an idle plane stays still.

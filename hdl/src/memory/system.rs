@@ -176,10 +176,13 @@ impl Logic for MemorySystem {
                             }
                         }
                         for p in 0..4 {
-                            self.r_hit[p * r + c].next = self.r_req[c].val() & (self.r_target[c].val() == self.id[p].val());
+                            self.r_hit[p * r + c].next =
+                                self.r_req[c].val() & (self.r_target[c].val() == self.id[p].val());
                         }
-                        self.r_gnt[c].next =
-                            self.r_win[c].val() | self.r_win[r + c].val() | self.r_win[2 * r + c].val() | self.r_win[3 * r + c].val();
+                        self.r_gnt[c].next = self.r_win[c].val()
+                            | self.r_win[r + c].val()
+                            | self.r_win[2 * r + c].val()
+                            | self.r_win[3 * r + c].val();
                         self.gnt1[c].clock.next = self.clock.val();
                         self.from1[c].clock.next = self.clock.val();
                         self.from2[c].clock.next = self.clock.val();
@@ -191,8 +194,7 @@ impl Logic for MemorySystem {
                         for p in 0..4 {
                             if self.from1[c].q.val() == self.id[p].val() {
                                 self.r_trap[c].next = self.gnt1[c].q.val() & self.plane[p].read_trap.val();
-                                self.r_trap_addr[c].next =
-                                    self.tag[p].val() | self.plane[p].read_trap_off.val();
+                                self.r_trap_addr[c].next = self.tag[p].val() | self.plane[p].read_trap_off.val();
                             }
                         }
                         for i in 0..self._n {
@@ -209,22 +211,26 @@ impl Logic for MemorySystem {
                         }
                     }
                     // The matrix engine's two readers take turns where they want one plane.
-                    self.clash.next = self.r_req[0].val() & self.r_req[1].val() & (self.r_target[0].val() == self.r_target[1].val());
+                    self.clash.next =
+                        self.r_req[0].val() & self.r_req[1].val() & (self.r_target[0].val() == self.r_target[1].val());
                     self.turn.d.next = self.clash.val() & !self.turn.q.val();
                     for p in 0..4 {
                         self.r_win[p * r].next = self.r_hit[p * r].val() & !(self.clash.val() & self.turn.q.val());
-                        self.r_win[p * r + 1].next = self.r_hit[p * r + 1].val() & !(self.clash.val() & !self.turn.q.val());
+                        self.r_win[p * r + 1].next =
+                            self.r_hit[p * r + 1].val() & !(self.clash.val() & !self.turn.q.val());
                         self.r_free[p * r + 1].next = !(self.r_hit[p * r].val() | self.r_hit[p * r + 1].val());
                         self.r_free[p * r].next = self.r_free[p * r + 1].val();
                         for c in 2..self._r {
                             self.r_win[p * r + c].next = self.r_hit[p * r + c].val() & self.r_free[p * r + c - 1].val();
-                            self.r_free[p * r + c].next = self.r_free[p * r + c - 1].val() & !self.r_hit[p * r + c].val();
+                            self.r_free[p * r + c].next =
+                                self.r_free[p * r + c - 1].val() & !self.r_hit[p * r + c].val();
                         }
                         self.w_win[p * w].next = self.w_hit[p * w].val();
                         self.w_free[p * w].next = !self.w_hit[p * w].val();
                         for c in 1..self._w {
                             self.w_win[p * w + c].next = self.w_hit[p * w + c].val() & self.w_free[p * w + c - 1].val();
-                            self.w_free[p * w + c].next = self.w_free[p * w + c - 1].val() & !self.w_hit[p * w + c].val();
+                            self.w_free[p * w + c].next =
+                                self.w_free[p * w + c - 1].val() & !self.w_hit[p * w + c].val();
                         }
                         self.plane[p].clock.next = self.clock.val();
                         self.plane[p].read.next = !self.r_free[p * r + r - 1].val();
@@ -270,10 +276,13 @@ impl Logic for MemorySystem {
                             }
                         }
                         for p in 0..4 {
-                            self.w_hit[p * w + c].next = self.w_req[c].val() & (self.w_target[c].val() == self.id[p].val());
+                            self.w_hit[p * w + c].next =
+                                self.w_req[c].val() & (self.w_target[c].val() == self.id[p].val());
                         }
-                        self.w_gnt[c].next =
-                            self.w_win[c].val() | self.w_win[w + c].val() | self.w_win[2 * w + c].val() | self.w_win[3 * w + c].val();
+                        self.w_gnt[c].next = self.w_win[c].val()
+                            | self.w_win[w + c].val()
+                            | self.w_win[2 * w + c].val()
+                            | self.w_win[3 * w + c].val();
                         self.w_gnt1[c].clock.next = self.clock.val();
                         self.w_from1[c].clock.next = self.clock.val();
                         self.w_gnt1[c].d.next = self.w_gnt[c].val();
@@ -283,8 +292,7 @@ impl Logic for MemorySystem {
                         for p in 0..4 {
                             if self.w_from1[c].q.val() == self.id[p].val() {
                                 self.w_trap[c].next = self.w_gnt1[c].q.val() & self.plane[p].write_trap.val();
-                                self.w_trap_addr[c].next =
-                                    self.tag[p].val() | self.plane[p].write_trap_off.val();
+                                self.w_trap_addr[c].next = self.tag[p].val() | self.plane[p].write_trap_off.val();
                             }
                         }
                     }

@@ -111,7 +111,6 @@ pub struct Mover {
     /// The word.
     pub pm_rdata: Signal<In, Bits<32>>,
 
-
     limits: Limits,
 
     held: DFF<Bits<32>>,
@@ -201,9 +200,43 @@ impl Logic for Mover {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, held, ring, base, sizes, pitch, in_smem, in_program, to_ring, bytes, fill, scale, error, state, column, row,
-            address, row_address, ring_at, head, tail, fill_level, arriving, part, out_valid, out_address, out_data, first,
-            first_zero, first_last, second, second_zero, second_last, from_program, low_half, have_low
+            self,
+            clock,
+            held,
+            ring,
+            base,
+            sizes,
+            pitch,
+            in_smem,
+            in_program,
+            to_ring,
+            bytes,
+            fill,
+            scale,
+            error,
+            state,
+            column,
+            row,
+            address,
+            row_address,
+            ring_at,
+            head,
+            tail,
+            fill_level,
+            arriving,
+            part,
+            out_valid,
+            out_address,
+            out_data,
+            first,
+            first_zero,
+            first_last,
+            second,
+            second_zero,
+            second_last,
+            from_program,
+            low_half,
+            have_low
         );
         clock!(self, clock, queue);
 
@@ -344,7 +377,8 @@ impl Logic for Mover {
         if (self.rx_req.val() & self.rx_gnt.val()) | (self.tx_req.val() & self.tx_gnt.val()) {
             self.ring_at.d.next = self.ring_next.val();
         }
-        self.pop.next = (self.take.val() & self.word_ends.val() & !self.fill.q.val()) | (self.tx_req.val() & self.tx_gnt.val());
+        self.pop.next =
+            (self.take.val() & self.word_ends.val() & !self.fill.q.val()) | (self.tx_req.val() & self.tx_gnt.val());
         if self.push.val() {
             self.tail.d.next = self.tail.q.val() + 1;
         }
@@ -449,9 +483,8 @@ impl Logic for Mover {
             self.in_smem.d.next = self.wdata.val().get_bits::<3>(0) == 1;
             self.in_program.d.next = self.wdata.val().get_bits::<3>(0) == 2;
             self.to_ring.d.next = self.wdata.val().get_bit(3);
-            self.bytes.d.next = self.wdata.val().get_bit(4)
-                & (self.wdata.val().get_bits::<3>(0) == 0)
-                & !self.wdata.val().get_bit(5);
+            self.bytes.d.next =
+                self.wdata.val().get_bit(4) & (self.wdata.val().get_bits::<3>(0) == 0) & !self.wdata.val().get_bit(5);
             self.fill.d.next = self.wdata.val().get_bit(5) & !self.wdata.val().get_bit(3);
             self.scale.d.next = self.wdata.val().get_bits::<8>(8);
             self.error.d.next = self.wdata.val().get_bits::<3>(0) > 2;

@@ -45,8 +45,8 @@ impl Logic for ToHalf {
         self.exponent.next = self.top_one.val() + self.scale.val().get_bits::<5>(0);
         self.half.next = bits::<16>(0);
         if self.raw.val() != 0 {
-            self.half.next =
-                (bit_cast::<16, 5>(self.exponent.val()) << 10) | (bit_cast::<16, 7>(self.by_one.val().get_bits::<7>(0)) << 3);
+            self.half.next = (bit_cast::<16, 5>(self.exponent.val()) << 10)
+                | (bit_cast::<16, 7>(self.by_one.val().get_bits::<7>(0)) << 3);
         }
     }
 }

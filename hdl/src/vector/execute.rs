@@ -197,7 +197,8 @@ impl Logic for Execute {
             & self.ready[1].val()
             & self.ready[2].val()
             & !self.room_used.q.val().get_bit(4);
-        self.taking.next = self.pending.val() & self.writer_free.val() & (!self.going.q.val() | (self.go.val() & self.end.val()));
+        self.taking.next =
+            self.pending.val() & self.writer_free.val() & (!self.going.q.val() | (self.go.val() & self.end.val()));
         self.take.next = self.taking.val();
         self.enter.next = self.go.val();
         for i in 0..3 {
@@ -235,7 +236,8 @@ impl Logic for Execute {
             self.constant_q[i].clock.next = self.clock.val();
             self.constant_q[i].d.next = self.constant_q[i].q.val();
             // A scalar register passes the modifiers; an immediate has none.
-            self.sign[i].next = (self.sreg[i].val().get_bit(31) & !self.source[i].val().get_bit(26)) ^ self.source[i].val().get_bit(24);
+            self.sign[i].next =
+                (self.sreg[i].val().get_bit(31) & !self.source[i].val().get_bit(26)) ^ self.source[i].val().get_bit(24);
             self.passed[i].next = self.sreg[i].val() & 0x7fffffff;
             if self.sign[i].val() {
                 self.passed[i].next = self.sreg[i].val() | 0x80000000u64;

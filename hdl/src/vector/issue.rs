@@ -172,9 +172,10 @@ impl Logic for Issue {
 
         self.past_m.next = self.done_m.val() - self.wm.q.val();
         self.past_v.next = self.done_v.val() - self.wv.q.val();
-        self.clear.next = !(self.wm_en.q.val() & self.past_m.val().get_bit(7))
-            & !(self.wv_en.q.val() & self.past_v.val().get_bit(7));
-        self.may_start.next = self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val() & self.clear.val();
+        self.clear.next =
+            !(self.wm_en.q.val() & self.past_m.val().get_bit(7)) & !(self.wv_en.q.val() & self.past_v.val().get_bit(7));
+        self.may_start.next =
+            self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val() & self.clear.val();
 
         // Strides: x, y, z, d, copy.
         for i in 0..5 {
@@ -195,12 +196,21 @@ impl Logic for Issue {
             self.good.next = false;
             self.cause.next = bits::<8>(6);
             self.info.next = self.words[1].q.val();
-        } else if !self.words[0].q.val().get_bit(20) & self.odd[0].val() & (self.words[3].q.val().get_bits::<16>(0) != 0) {
+        } else if !self.words[0].q.val().get_bit(20)
+            & self.odd[0].val()
+            & (self.words[3].q.val().get_bits::<16>(0) != 0)
+        {
             self.good.next = false;
-        } else if !self.words[0].q.val().get_bit(22) & self.odd[1].val() & (self.words[5].q.val().get_bits::<16>(0) != 0) {
+        } else if !self.words[0].q.val().get_bit(22)
+            & self.odd[1].val()
+            & (self.words[5].q.val().get_bits::<16>(0) != 0)
+        {
             self.good.next = false;
             self.info.next = self.words[5].q.val();
-        } else if !self.words[0].q.val().get_bit(24) & self.odd[2].val() & (self.words[7].q.val().get_bits::<16>(0) != 0) {
+        } else if !self.words[0].q.val().get_bit(24)
+            & self.odd[2].val()
+            & (self.words[7].q.val().get_bits::<16>(0) != 0)
+        {
             self.good.next = false;
             self.info.next = self.words[7].q.val();
         } else if !self.words[0].q.val().get_bit(26) & self.odd[3].val() {

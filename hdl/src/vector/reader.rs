@@ -131,7 +131,8 @@ impl Logic for Reader {
     fn update(&mut self) {
         comment!("module vector_reader");
         dff_setup!(
-            self, clock, going, hold, smem_q, recurrent, cols, cols_left, rows_left, used, push_1, push_2, tail_q, head_q
+            self, clock, going, hold, smem_q, recurrent, cols, cols_left, rows_left, used, push_1, push_2, tail_q,
+            head_q
         );
         clock!(self, clock, walk);
         self.request.next = self.going.q.val() & !self.hold.q.val() & !self.used.q.val().get_bit(4);

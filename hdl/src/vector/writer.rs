@@ -273,8 +273,28 @@ impl Logic for Writer {
     fn update(&mut self) {
         comment!("module vector_writer");
         dff_setup!(
-            self, clock, next_valid, next_header, next_d_base, next_d_strides, next_c_base, next_c_strides, next_pc, valid, kind,
-            copy, flag, sreg_q, pc_q, single_end, half_end, head_q, done_q, flag_q, flag_pc_q, flag_addr_q
+            self,
+            clock,
+            next_valid,
+            next_header,
+            next_d_base,
+            next_d_strides,
+            next_c_base,
+            next_c_strides,
+            next_pc,
+            valid,
+            kind,
+            copy,
+            flag,
+            sreg_q,
+            pc_q,
+            single_end,
+            half_end,
+            head_q,
+            done_q,
+            flag_q,
+            flag_pc_q,
+            flag_addr_q
         );
         clock!(self, clock, single_notes, half_notes);
 
@@ -329,11 +349,14 @@ impl Logic for Writer {
                 }
             }
         }
-        self.single_note.next = bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7);
+        self.single_note.next =
+            bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7);
         if self.last.val() {
-            self.single_note.next = bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7) | 0x60;
+            self.single_note.next =
+                bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7) | 0x60;
         } else if self.row_last.val() {
-            self.single_note.next = bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7) | 0x20;
+            self.single_note.next =
+                bit_cast::<32, 5>(self.count.val()) | (bit_cast::<32, 6>(self.single_first[0].val()) << 7) | 0x20;
         }
         self.half_note.next = bit_cast::<32, 6>(self.half_first[0].val());
         self.single_notes.write_enable.next = self.single_valid.val();
@@ -369,7 +392,8 @@ impl Logic for Writer {
             self.request[i].next = self.avail.val() & self.wants[i].val() & !self.taken[i].q.val();
             self.granted[i].next = self.request[i].val() & self.gnt[i].val();
             self.written[i].next = !self.wants[i].val() | self.taken[i].q.val() | self.granted[i].val();
-            self.taken[i].d.next = (self.taken[i].q.val() | self.granted[i].val()) & !self.gone.val() & !self.abort.val();
+            self.taken[i].d.next =
+                (self.taken[i].q.val() | self.granted[i].val()) & !self.gone.val() & !self.abort.val();
             self.req[i].next = self.request[i].val();
             self.addr[i].next = self.walk[i].addr.val();
             self.q[i].next = self.walk[i].q.val();
@@ -378,7 +402,8 @@ impl Logic for Writer {
         self.finish.next = self.gone.val() & self.note.val().get_bit(6);
         self.advance.next = self.gone.val();
         // Not the rows of an instruction that a later one already follows: they release nothing of that one.
-        self.row_done.next = self.gone.val() & self.note.val().get_bit(5) & !self.next_valid.q.val() & !self.followed.val();
+        self.row_done.next =
+            self.gone.val() & self.note.val().get_bit(5) & !self.next_valid.q.val() & !self.followed.val();
         self.smem.next = self.kind.q.val().get_bit(0);
         self.lanes_on.next = self.note.val().get_bits::<5>(0);
         self.sreg_we.next = self.gone.val() & (self.kind.q.val() == 3);

@@ -161,7 +161,8 @@ impl Bench {
     fn step(&mut self, e: usize, taken: bool, done: [u8; 2]) {
         let now = self.cycle;
         let wait = |enable: &str, count: &str| (self.get(enable) == 1).then(|| self.get(count) as u8);
-        let (word, pc, waits) = (self.get("iw_data"), self.get("iw_pc"), [wait("iw_wm_en", "iw_wm"), wait("iw_wv_en", "iw_wv")]);
+        let (word, pc, waits) =
+            (self.get("iw_data"), self.get("iw_pc"), [wait("iw_wm_en", "iw_wm"), wait("iw_wv_en", "iw_wv")]);
         let time = 1 + self.rng.below(self.longest);
         let s = &mut self.stubs[e];
         // Work, then start, then take a word: an instruction starts at the earliest in the cycle after its last word.
@@ -180,7 +181,9 @@ impl Bench {
             r.1 -= 1;
         }
         let reached = |have: u8, want: Option<u8>| want.is_none_or(|w| have.wrapping_sub(w) < 128);
-        if s.running.is_none() && s.waiting.front().is_some_and(|i| reached(done[0], i.wait[0]) && reached(done[1], i.wait[1])) {
+        if s.running.is_none()
+            && s.waiting.front().is_some_and(|i| reached(done[0], i.wait[0]) && reached(done[1], i.wait[1]))
+        {
             s.running = s.waiting.pop_front().map(|i| (i, time, now));
         }
         if taken {

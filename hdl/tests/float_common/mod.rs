@@ -42,8 +42,22 @@ impl Random {
     /// A binary32 pattern: mostly anything, often an edge of the format, or few significant bits (for ties).
     pub fn single(&mut self) -> u32 {
         const EDGES: [u32; 16] = [
-            0, 1, 2, 0x7f_fffe, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x3f80_0000, 0x3f7f_ffff, 0x3f80_0001, 0x7f7f_ffff,
-            0x7f7f_fffe, 0x7f80_0000, 0x7fc0_0000, 0x7f80_0001, 0x7f00_0000,
+            0,
+            1,
+            2,
+            0x7f_fffe,
+            0x7f_ffff,
+            0x80_0000,
+            0x80_0001,
+            0x3f80_0000,
+            0x3f7f_ffff,
+            0x3f80_0001,
+            0x7f7f_ffff,
+            0x7f7f_fffe,
+            0x7f80_0000,
+            0x7fc0_0000,
+            0x7f80_0001,
+            0x7f00_0000,
         ];
         let r = self.bits();
         let sign = (r as u32) & 0x8000_0000;

@@ -4,11 +4,11 @@
 use crate::float_common::Random;
 use rust_hdl_core::prelude::*;
 use systole_hdl::comment;
+use systole_hdl::emit::{LINT_WAIVERS, emit_verilog};
 use systole_hdl::matrix::MatrixEngine;
 use systole_hdl::memory::MemorySystem;
 use systole_isa::instr::{Gemm, Instr};
 use systole_isa::machine::Machine;
-use systole_hdl::emit::{LINT_WAIVERS, emit_verilog};
 use systole_verilator::{ModelSpec, Module, Options, Port, Verilator};
 
 fn many<T: Default>(n: usize) -> Vec<T> {
@@ -235,7 +235,8 @@ pub struct Job {
 fn load(mut top: Top) -> Module {
     top.connect_all();
     // `abort` is a function of C++, which Verilator renames.
-    let mut spec = ModelSpec::new("matrix_bench", emit_verilog(&top, "matrix_bench")).clock("clock").allow("SYMRSVDWORD");
+    let mut spec =
+        ModelSpec::new("matrix_bench", emit_verilog(&top, "matrix_bench")).clock("clock").allow("SYMRSVDWORD");
     for (warning, _reason) in LINT_WAIVERS {
         spec = spec.allow(*warning);
     }
@@ -263,8 +264,13 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(lanes: u32) -> Bench {
-        let machine =
-            Machine { lanes, hmem_words: 1 << 15, smem_words: 1 << 13, mask_bits: 1 << 12, ..Machine::with_lanes(lanes) };
+        let machine = Machine {
+            lanes,
+            hmem_words: 1 << 15,
+            smem_words: 1 << 13,
+            mask_bits: 1 << 12,
+            ..Machine::with_lanes(lanes)
+        };
         let m = load(Top::new(&machine));
         let n = lanes as usize;
         let all = |name: &str, n: usize| (0..n).map(|i| m.find(&format!("{name}_{i}")).expect("a port")).collect();

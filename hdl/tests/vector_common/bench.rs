@@ -184,7 +184,8 @@ impl Bench {
     /// One clock cycle: memory, instruction port, clock.
     pub fn step(&mut self) {
         // Instruction port.
-        let offer = self.queue.front().cloned().filter(|_| self.word > 0 || self.refuse == 0 || !self.rng.chance(self.refuse));
+        let offer =
+            self.queue.front().cloned().filter(|_| self.word > 0 || self.refuse == 0 || !self.rng.chance(self.refuse));
         self.set("iw_valid", offer.is_some() as u64);
         if let Some(q) = &offer {
             let words = Instr::Vector(q.instr).encode();

@@ -64,10 +64,34 @@ fn apply(op: VectorOp, x: u32, y: u32, z: u32) -> u32 {
         }
         VectorOp::Max if either => NAN,
         VectorOp::Min if either => NAN,
-        VectorOp::Max => if rank(x) >= rank(y) { x } else { y },
-        VectorOp::Min => if rank(x) <= rank(y) { x } else { y },
-        VectorOp::SelectNegative => if x >> 31 == 1 { y } else { z },
-        VectorOp::SelectPositive => if f(x) > 0.0 { y } else { z },
+        VectorOp::Max => {
+            if rank(x) >= rank(y) {
+                x
+            } else {
+                y
+            }
+        }
+        VectorOp::Min => {
+            if rank(x) <= rank(y) {
+                x
+            } else {
+                y
+            }
+        }
+        VectorOp::SelectNegative => {
+            if x >> 31 == 1 {
+                y
+            } else {
+                z
+            }
+        }
+        VectorOp::SelectPositive => {
+            if f(x) > 0.0 {
+                y
+            } else {
+                z
+            }
+        }
         VectorOp::GreaterEqual => one(f(x) >= f(y)),
         VectorOp::Equal => one(f(x) == f(y)),
         VectorOp::IntAdd => x.wrapping_add(y),

@@ -136,12 +136,20 @@ impl Common {
         }
         let table = Table { device: self.device.device.clone(), rows };
         self.output.print(&table, |t| {
-            let mut out = vec![format!("{:>4} {:>4} {:>4}  {:<16} {:>8} {:>8}  {:>9}", "m", "k", "n", "pass", "cycles", "% used", "predicted")];
+            let mut out = vec![format!(
+                "{:>4} {:>4} {:>4}  {:<16} {:>8} {:>8}  {:>9}",
+                "m", "k", "n", "pass", "cycles", "% used", "predicted"
+            )];
             for r in &t.rows {
                 let used = cell(r.utilization.map(|u| format!("{:.1}", 100.0 * u)));
                 out.push(format!(
                     "{:>4} {:>4} {:>4}  {:<16} {:>8} {used:>8}  {:>9}",
-                    r.m, r.k, r.n, r.pass, cell(r.cycles), r.predicted_cycles
+                    r.m,
+                    r.k,
+                    r.n,
+                    r.pass,
+                    cell(r.cycles),
+                    r.predicted_cycles
                 ));
             }
             out.join("\n")
@@ -205,7 +213,9 @@ impl Common {
         let cycles = session.device().link.cycles().unwrap_or(0) - before;
         let khz = cycles as f64 / started.elapsed().as_secs_f64() / 1000.0;
         let table = Table { device: self.device.device.clone(), rows: vec![SimRow { lanes, threads: 1, khz }] };
-        self.output.print(&table, |t| format!("{} lanes, {} thread: {:.0} kHz while training", t.rows[0].lanes, t.rows[0].threads, t.rows[0].khz));
+        self.output.print(&table, |t| {
+            format!("{} lanes, {} thread: {:.0} kHz while training", t.rows[0].lanes, t.rows[0].threads, t.rows[0].khz)
+        });
         Ok(())
     }
 }
@@ -214,9 +224,11 @@ impl Common {
 fn digits_session(device: Device) -> Result<(Session, Dataset)> {
     let options = TrainOptions::default();
     let data = Dataset::digits();
-    let model = Model::mlp(&options.model).map_err(|e| Error::InvalidModel { spec: options.model.clone(), reason: e.to_string() })?;
-    let compiled = compile::network(&model.graph, options.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
-        .map_err(|e| Error::from_compiler(&model.name, e))?;
+    let model = Model::mlp(&options.model)
+        .map_err(|e| Error::InvalidModel { spec: options.model.clone(), reason: e.to_string() })?;
+    let compiled =
+        compile::network(&model.graph, options.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
+            .map_err(|e| Error::from_compiler(&model.name, e))?;
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
     let session = Session::start(device, compiled, &weights, &options.scaler(), data.scale)?;
     Ok((session, data))

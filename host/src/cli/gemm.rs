@@ -87,14 +87,30 @@ impl GemmArgs {
         let mut device = Device::open(&self.device.options())?;
         let product = multiply(&mut device, spec, &a, &b, bias.as_deref())?;
         product.out.save(&self.out)?;
-        let report =
-            Report { m, k: ka, n, cycles: product.cycles, macs: product.macs, utilization: product.utilization, device: self.device.device };
+        let report = Report {
+            m,
+            k: ka,
+            n,
+            cycles: product.cycles,
+            macs: product.macs,
+            utilization: product.utilization,
+            device: self.device.device,
+        };
         self.output.print(&report, |r| {
             let speed = match (r.cycles, r.utilization) {
                 (Some(c), Some(u)) => format!("{c} cycles, {:.1} % of the array's products", 100.0 * u),
                 _ => "no cycles: this device has no clock".into(),
             };
-            format!("{}×{} · {}×{} on {}: {} products, {speed}; written to {}", r.m, r.k, r.k, r.n, r.device, r.macs, self.out.display())
+            format!(
+                "{}×{} · {}×{} on {}: {} products, {speed}; written to {}",
+                r.m,
+                r.k,
+                r.k,
+                r.n,
+                r.device,
+                r.macs,
+                self.out.display()
+            )
         });
         Ok(())
     }
@@ -110,7 +126,9 @@ fn matrix(path: &Path) -> Result<(Vec<u16>, (u32, u32))> {
     let [rows, columns] = array.shape[..] else {
         return Err(wrong(path, format!("a matrix has 2 dimensions, its shape is {:?}", array.shape)));
     };
-    let size = |n: usize| u32::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| wrong(path, format!("its shape is {rows}×{columns}")));
+    let size = |n: usize| {
+        u32::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| wrong(path, format!("its shape is {rows}×{columns}")))
+    };
     Ok((array.to_f16(), (size(rows)?, size(columns)?)))
 }
 

@@ -28,7 +28,10 @@ impl Bars {
             }
         });
         let shown = !non_interactive && std::io::stderr().is_terminal();
-        let bar = ProgressBar::with_draw_target(None, if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        );
         Bars { bar, shown, steps: 0, epochs: 0, stop }
     }
 
@@ -60,7 +63,12 @@ impl Progress for Bars {
             ));
         }
         if s.outcome != "updated" {
-            self.say(format!("step {}: {} at loss scale {}: nothing was updated", s.step, s.outcome.replace('_', " "), s.loss_scale));
+            self.say(format!(
+                "step {}: {} at loss scale {}: nothing was updated",
+                s.step,
+                s.outcome.replace('_', " "),
+                s.loss_scale
+            ));
         }
     }
 

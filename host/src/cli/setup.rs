@@ -42,7 +42,8 @@ impl SetupArgs {
         }
         let report = rtl::setup(machine)?;
         let seconds = report.seconds();
-        let steps = report.steps.into_iter().map(|s| Part { what: s.what, detail: s.detail, seconds: s.seconds }).collect();
+        let steps =
+            report.steps.into_iter().map(|s| Part { what: s.what, detail: s.detail, seconds: s.seconds }).collect();
         self.output.print(&Done { lanes: self.lanes, seconds, steps }, |d| {
             let parts = d.steps.iter().map(|s| format!("{:<12} {:>7.1} s  {}\n", s.what, s.seconds, s.detail));
             parts.collect::<String>() + &format!("ready after {:.1} s", d.seconds)

@@ -101,7 +101,11 @@ fn text(r: &TrainReport) -> String {
         format!("loss scale     {}", r.loss_scale),
     ];
     if let (Some(cycles), Some(u)) = (r.cycles, r.array_utilization) {
-        lines.push(format!("cycles         {cycles} ({} a step), array busy with products {:.1} %", cycles / r.steps.max(1), 100.0 * u));
+        lines.push(format!(
+            "cycles         {cycles} ({} a step), array busy with products {:.1} %",
+            cycles / r.steps.max(1),
+            100.0 * u
+        ));
     }
     if let Some(khz) = r.sim_khz {
         lines.push(format!("simulated at   {khz:.0} kHz"));

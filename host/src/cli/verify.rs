@@ -98,7 +98,18 @@ fn text(r: &Report) -> String {
          seed              {}\n\
          took              {:.1} s\n\
          again             {}",
-        s.cases, r.device, r.lanes, s.elements, s.guards, s.nan, s.infinite, s.subnormal, s.zero, s.seed, s.seconds, r.command
+        s.cases,
+        r.device,
+        r.lanes,
+        s.elements,
+        s.guards,
+        s.nan,
+        s.infinite,
+        s.subnormal,
+        s.zero,
+        s.seed,
+        s.seconds,
+        r.command
     )
 }
 
@@ -319,8 +330,10 @@ impl Case {
             }
         };
         let GemmSpec { m, k, n, .. } = self.spec;
-        let mut operands =
-            vec![(c.a, stored(&self.a, m, k, self.spec.transpose_a)), (c.b, stored(&self.b, k, n, self.spec.transpose_b))];
+        let mut operands = vec![
+            (c.a, stored(&self.a, m, k, self.spec.transpose_a)),
+            (c.b, stored(&self.b, k, n, self.spec.transpose_b)),
+        ];
         operands.extend(c.bias.zip(self.bias.clone()));
 
         // what memory must hold afterwards: guards, operands, result
@@ -351,7 +364,11 @@ impl Case {
         summary.elements += expected.len() as u64;
         summary.guards += image.len() as u64 - expected.len() as u64;
         for bits in expected {
-            let kind = if self.spec.half_out { f16::from_bits(bits as u16).classify() } else { f32::from_bits(bits).classify() };
+            let kind = if self.spec.half_out {
+                f16::from_bits(bits as u16).classify()
+            } else {
+                f32::from_bits(bits).classify()
+            };
             match kind {
                 std::num::FpCategory::Nan => summary.nan += 1,
                 std::num::FpCategory::Infinite => summary.infinite += 1,
@@ -379,7 +396,8 @@ impl Case {
     fn describe(&self, index: u32, place: &str) -> String {
         let s = &self.spec;
         let t = |transposed: bool| if transposed { "ᵀ" } else { "" };
-        let mut text = format!("case {index}, A{} {}×{} · B{} {}×{}", t(s.transpose_a), s.m, s.k, t(s.transpose_b), s.k, s.n);
+        let mut text =
+            format!("case {index}, A{} {}×{} · B{} {}×{}", t(s.transpose_a), s.m, s.k, t(s.transpose_b), s.k, s.n);
         for (on, word) in [(s.bias, "bias"), (s.relu, "ReLU"), (s.half_out, "FP16 out"), (!s.half_out, "FP32 out")] {
             if on {
                 text += &format!(", {word}");
@@ -440,7 +458,10 @@ impl Window {
             Some(i) => format!("element ({}, {})", i / out.cols as usize, i % out.cols as usize),
             None => {
                 let away = i64::from(offset) - i64::from(out.addr.offset());
-                format!("the word {away:+} from the result's first (pitch {}), which is none of its elements", out.pitch)
+                format!(
+                    "the word {away:+} from the result's first (pitch {}), which is none of its elements",
+                    out.pitch
+                )
             }
         }
     }
@@ -508,7 +529,10 @@ mod tests {
         };
         compare(&[]).unwrap();
         for (change, words) in [
-            (&[10 + 7 + 2, 10 + 7 + 3][..], "case 4, A 3×2 · Bᵀ 2×5, FP32 out, Moderate data, element (1, 2): the device has 40000001"),
+            (
+                &[10 + 7 + 2, 10 + 7 + 3][..],
+                "case 4, A 3×2 · Bᵀ 2×5, FP32 out, Moderate data, element (1, 2): the device has 40000001",
+            ),
             (&[10 + 5], "the word +5 from the result's first (pitch 7)"),
             (&[9, 10], "the word -1 from"),
             (&[59], "the word +49 from"),

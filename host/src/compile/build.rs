@@ -95,7 +95,15 @@ impl Builder {
     }
 
     /// `out[M, N] = epilogue(a[M, K] · b[K, N])`, either operand stationary, as the cost model likes it.
-    pub(crate) fn product(&mut self, label: &str, (m, k, n): (u32, u32, u32), a: Matrix, b: Matrix, out: Matrix, e: Epilogue) {
+    pub(crate) fn product(
+        &mut self,
+        label: &str,
+        (m, k, n): (u32, u32, u32),
+        a: Matrix,
+        b: Matrix,
+        out: Matrix,
+        e: Epilogue,
+    ) {
         let lanes = self.cost.machine.lanes;
         let legal = |stride: u32| stride % lanes == 1;
         let candidate = |streamed: Matrix, stationary: Matrix, out: Matrix, (m, n): (u32, u32), init: Init| {
@@ -180,7 +188,15 @@ impl Builder {
     }
 
     /// Sums the columns of the row `t[1, cols]` by halves in place; the sum times `factor` goes to scalar register `to`.
-    pub(crate) fn sum_to_sreg(&mut self, label: &str, cols: u32, t: Matrix, factor: Source, to: usize, flag: Option<usize>) {
+    pub(crate) fn sum_to_sreg(
+        &mut self,
+        label: &str,
+        cols: u32,
+        t: Matrix,
+        factor: Source,
+        to: usize,
+        flag: Option<usize>,
+    ) {
         let mut n = cols;
         while n > 1 {
             let (low, high) = (n / 2, n.div_ceil(2));

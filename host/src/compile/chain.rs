@@ -17,7 +17,11 @@ impl Part {
         let (mut before, mut start, mut parts) = (0, 0, Vec::new());
         for w in weights {
             before += w;
-            let end = if before == total { self.rows } else { (self.rows * before / total).next_multiple_of(lanes).min(self.rows) };
+            let end = if before == total {
+                self.rows
+            } else {
+                (self.rows * before / total).next_multiple_of(lanes).min(self.rows)
+            };
             if end > start {
                 parts.push(Part { start: self.start + start, rows: end - start });
             }

@@ -86,7 +86,11 @@ fn oriented(spec: GemmSpec, machine: Machine, stream_a: bool) -> Result<Compiled
     let GemmSpec { m, k, n, .. } = spec;
     let stored = |t: bool, rows: u32, cols: u32| if t { (cols, rows) } else { (rows, cols) };
     // Streaming A: lanes run along k of A and along n of B and C. Streaming Bᵀ: along k of B and m of A and C.
-    let across = if stream_a { [spec.transpose_a, spec.transpose_b, false] } else { [!spec.transpose_a, !spec.transpose_b, true] };
+    let across = if stream_a {
+        [spec.transpose_a, spec.transpose_b, false]
+    } else {
+        [!spec.transpose_a, !spec.transpose_b, true]
+    };
     let shapes = [stored(spec.transpose_a, m, k), stored(spec.transpose_b, k, n), (m, n)];
     let spaces = [Space::Hmem, Space::Hmem, if spec.half_out { Space::Hmem } else { Space::Smem }];
     let mut requests = Vec::new();
@@ -105,8 +109,12 @@ fn oriented(spec: GemmSpec, machine: Machine, stream_a: bool) -> Result<Compiled
         requests.push(Request { name: "bias".into(), class, space: Space::Hmem, words, lifetime, plane: None });
     }
     let planned = place(&requests, &[Conflict { a: 0, b: 1, cycles: 1 << 30 }], &machine)?;
-    let at = |i: usize, (rows, cols): (u32, u32), pitch: u32| {
-        TensorPlace { space: planned[i].space, addr: planned[i].addr, rows, cols, pitch }
+    let at = |i: usize, (rows, cols): (u32, u32), pitch: u32| TensorPlace {
+        space: planned[i].space,
+        addr: planned[i].addr,
+        rows,
+        cols,
+        pitch,
     };
     let [a, b, out] = [0, 1, 2].map(|i| at(i, shapes[i], pitches[i]));
     let bias = spec.bias.then(|| at(3, (1, n), n));

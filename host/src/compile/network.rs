@@ -235,7 +235,11 @@ impl Network<'_> {
 
     /// What layer `i` reads.
     fn source(&self, i: usize) -> Matrix {
-        if self.graph.node(self.layers[i].source).op == Op::Input { self.input() } else { self.matrix(self.tensors[i - 1].value) }
+        if self.graph.node(self.layers[i].source).op == Op::Input {
+            self.input()
+        } else {
+            self.matrix(self.tensors[i - 1].value)
+        }
     }
 
     fn loss_tensors(&self) -> LossTensors {

@@ -4,7 +4,8 @@ use super::Rows;
 
 /// Rows and features per row; on failure, says which line is wrong and how.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Rows, usize), String> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let mut rows = Rows::default();
     let mut width = None;
     for (i, record) in reader.records().enumerate() {
@@ -22,8 +23,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Rows, usize), String> {
             return Err(format!("line {line} holds {} features, the lines before it {expected}", record.len() - 1));
         }
         for (column, field) in record.iter().enumerate() {
-            let value: u8 =
-                field.parse().map_err(|_| format!("line {line}, value {}: {field:?} is no whole number 0..=255", column + 1))?;
+            let value: u8 = field
+                .parse()
+                .map_err(|_| format!("line {line}, value {}: {field:?} is no whole number 0..=255", column + 1))?;
             if column < expected {
                 rows.features.push(value);
             } else {

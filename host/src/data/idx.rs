@@ -19,8 +19,9 @@ fn parse(bytes: &[u8]) -> std::result::Result<(Vec<usize>, &[u8]), String> {
     if kind != 8 {
         return Err(format!("its elements are of type {kind:#04x}; only bytes (0x08) are understood"));
     }
-    let (rest, extents) =
-        count(be_u32::<_, E>, usize::from(dimensions)).parse(rest).map_err(|_| "it ends within its header".to_string())?;
+    let (rest, extents) = count(be_u32::<_, E>, usize::from(dimensions))
+        .parse(rest)
+        .map_err(|_| "it ends within its header".to_string())?;
     let extents: Vec<usize> = extents.into_iter().map(|n| n as usize).collect();
     let n = extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or("its extents overflow")?;
     let (rest, data) = take::<_, _, E>(n)
@@ -34,7 +35,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<(Vec<usize>, &[u8]), String> {
 
 fn load(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     let bytes = read(path)?;
-    let (extents, data) = parse(&bytes).map_err(|reason| Error::Malformed { path: path.into(), format: "IDX", reason })?;
+    let (extents, data) =
+        parse(&bytes).map_err(|reason| Error::Malformed { path: path.into(), format: "IDX", reason })?;
     Ok((extents, data.to_vec()))
 }
 
@@ -50,7 +52,8 @@ fn load_pair(images: &Path, labels: &Path) -> Result<(Rows, usize)> {
         return Err(wrong(labels, format!("labels have 1 dimension, it has {}", counts.len())));
     }
     if shape[0] != counts[0] {
-        let reason = format!("{} images in {}, {} labels in {}", shape[0], images.display(), counts[0], labels.display());
+        let reason =
+            format!("{} images in {}, {} labels in {}", shape[0], images.display(), counts[0], labels.display());
         return Err(Error::Shape { what: "images and labels".into(), reason });
     }
     let width = shape[1..].iter().product();
@@ -91,10 +94,9 @@ pub(super) fn open_folder(folder: &Path) -> Result<Dataset> {
     };
     match (pair("train")?, pair("t10k")?) {
         (Some((train, a)), Some((test, b))) if a == b => Ok(Dataset::from_parts(&name, train, test, a)),
-        (Some((_, a)), Some((_, b))) => Err(Error::Shape {
-            what: "training and test images".into(),
-            reason: format!("{a} and {b} pixels"),
-        }),
+        (Some((_, a)), Some((_, b))) => {
+            Err(Error::Shape { what: "training and test images".into(), reason: format!("{a} and {b} pixels") })
+        }
         (Some((rows, width)), None) | (None, Some((rows, width))) => Ok(Dataset::split(&name, rows, width)),
         (None, None) => Err(Error::Malformed {
             path: folder.into(),

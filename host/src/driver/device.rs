@@ -77,11 +77,20 @@ impl Device {
         Device::greet(port, kind, None, &DeviceOptions::default())
     }
 
-    fn greet(port: Box<dyn Port>, kind: DeviceKind, firmware_elf: Option<PathBuf>, options: &DeviceOptions) -> Result<Device> {
+    fn greet(
+        port: Box<dyn Port>,
+        kind: DeviceKind,
+        firmware_elf: Option<PathBuf>,
+        options: &DeviceOptions,
+    ) -> Result<Device> {
         let mut link = Link::new(port, timeouts(kind));
         link.phase("saying hello");
         // a simulator needs a moment to boot, a board answers at once
-        let usual = link.set_deadline(if kind == DeviceKind::Serial { Duration::from_secs(5) } else { Duration::from_secs(60) });
+        let usual = link.set_deadline(if kind == DeviceKind::Serial {
+            Duration::from_secs(5)
+        } else {
+            Duration::from_secs(60)
+        });
         let info = link.hello()?;
         link.set_deadline(usual);
         if let Some(lanes) = options.lanes.filter(|&l| l != info.machine.lanes) {

@@ -16,7 +16,9 @@ pub fn error(code: u32, a: u32, b: u32) -> String {
         Some(ErrorCode::Deadline) => format!("the engines did not finish within {a} cycles (segment status {b:#x})"),
         Some(ErrorCode::Version) => format!("it speaks link protocol {a} and instruction set {b}"),
         Some(ErrorCode::BadRegister) => format!("register {a} in pair {b} cannot be written"),
-        Some(ErrorCode::NotReady) => "it is not in a state to do this (aborted, or something is not uploaded yet)".into(),
+        Some(ErrorCode::NotReady) => {
+            "it is not in a state to do this (aborted, or something is not uploaded yet)".into()
+        }
         None => format!("error code {code} with details {a:#x}, {b:#x}"),
     }
 }

@@ -224,7 +224,9 @@ impl Link {
         assert!(length <= MAX_CONTENT, "a content of {length} bytes");
         let ring_bytes = 4 + length.next_multiple_of(4);
         self.heard = Instant::now();
-        while self.pending.len() >= WINDOW || (!self.pending.is_empty() && self.outstanding_bytes() + ring_bytes > self.budget) {
+        while self.pending.len() >= WINDOW
+            || (!self.pending.is_empty() && self.outstanding_bytes() + ring_bytes > self.budget)
+        {
             self.pump()?;
         }
         let ticket = self.next;
@@ -289,7 +291,14 @@ impl Link {
         self.buffer.clear();
         let got = match self.port.receive(&mut self.buffer, self.timeouts.poll) {
             Ok(n) => n,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => 0,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+                ) =>
+            {
+                0
+            }
             Err(source) => return Err(lost(&*self.port, &self.phase, source)),
         };
         self.statistics.received += got as u64;
@@ -407,5 +416,10 @@ fn refusal(port: &str, phase: &str, request: Kind, c: &Content<'_>) -> Error {
             device_isa: b,
         };
     }
-    Error::Device { request: format!("{request:?}"), phase: phase.into(), code, explanation: explain::error(code, a, b) }
+    Error::Device {
+        request: format!("{request:?}"),
+        phase: phase.into(),
+        code,
+        explanation: explain::error(code, a, b),
+    }
 }

@@ -17,7 +17,11 @@ impl LogDecoder {
     /// A decoder for the firmware in the ELF file at `path`.
     pub fn open(path: &Path) -> Result<LogDecoder> {
         let elf = std::fs::read(path).map_err(Error::io("read", path))?;
-        LogDecoder::from_elf(&elf).map_err(|reason| Error::Malformed { path: path.into(), format: "firmware ELF", reason })
+        LogDecoder::from_elf(&elf).map_err(|reason| Error::Malformed {
+            path: path.into(),
+            format: "firmware ELF",
+            reason,
+        })
     }
 
     /// A decoder for the firmware in `elf`.

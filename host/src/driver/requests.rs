@@ -329,7 +329,8 @@ impl Link {
         self.check("a step", &r, step::REPLY_WORDS)?;
         let outcome = r.word(step::OUTCOME);
         Ok(StepReply {
-            outcome: step::Outcome::from_u32(outcome).ok_or_else(|| self.nonsense(format!("step outcome {outcome}")))?,
+            outcome: step::Outcome::from_u32(outcome)
+                .ok_or_else(|| self.nonsense(format!("step outcome {outcome}")))?,
             loss: f32::from_bits(r.word(step::LOSS)),
             correct: f32::from_bits(r.word(step::CORRECT)),
             exponent_used: r.word(step::EXPONENT_USED) as i32,

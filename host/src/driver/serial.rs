@@ -23,7 +23,10 @@ impl SerialPort {
     /// Opens the port at `path`.
     pub fn open(path: &str, baud: u32) -> Result<SerialPort> {
         if !std::path::Path::new(path).exists() {
-            return Err(Error::UnknownDevice { name: path.into(), reason: "neither a simulated device nor an existing port".into() });
+            return Err(Error::UnknownDevice {
+                name: path.into(),
+                reason: "neither a simulated device nor an existing port".into(),
+            });
         }
         let inner = serialport::new(path, baud).timeout(WRITE_TIMEOUT).open().map_err(|e| match e.kind() {
             serialport::ErrorKind::Io(kind) => {
@@ -56,7 +59,14 @@ impl Port for SerialPort {
                 out.extend_from_slice(&chunk[..n]);
                 Ok(n)
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(0)
+            }
             Err(e) => Err(e),
         }
     }

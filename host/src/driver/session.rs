@@ -161,12 +161,11 @@ impl Session {
 
     fn step_request(&self, rows: usize, hyper: Hyper) -> StepRequest {
         let c = &self.compiled;
-        let cycles: u64 = [c.step.compute, c.step.update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
+        let cycles: u64 =
+            [c.step.compute, c.step.update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
         let mut registers = self.registers();
-        registers.scalar = vec![
-            (sreg::NEG_LR as u32, (-hyper.lr).to_bits()),
-            (sreg::MOMENTUM as u32, hyper.momentum.to_bits()),
-        ];
+        registers.scalar =
+            vec![(sreg::NEG_LR as u32, (-hyper.lr).to_bits()), (sreg::MOMENTUM as u32, hyper.momentum.to_bits())];
         StepRequest {
             scaler: SCALER,
             compute: c.step.compute,
@@ -246,7 +245,11 @@ impl Session {
     /// What the instruction at program word `pc` is for.
     pub fn label_of(&self, pc: u32) -> String {
         let instructions = self.compiled.predicted.iter().flat_map(|s| &s.instructions);
-        instructions.filter(|i| i.addr == pc).map(|i| i.label.clone()).next().unwrap_or_else(|| format!("program word {pc:#x}"))
+        instructions
+            .filter(|i| i.addr == pc)
+            .map(|i| i.label.clone())
+            .next()
+            .unwrap_or_else(|| format!("program word {pc:#x}"))
     }
 
     /// The error for a forward pass that is not finite.

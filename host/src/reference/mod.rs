@@ -4,7 +4,9 @@
 use crate::graph::{GradientOp, Graph, NodeId, Op, differentiate};
 
 /// The arithmetic of a reference run.
-pub trait Real: Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self> {
+pub trait Real:
+    Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
+{
     /// From a double.
     fn of(v: f64) -> Self;
     /// To a double.

@@ -38,7 +38,11 @@ pub fn power_of_two(what: &str, text: &str) -> Result<i32> {
         Error::value(what, text, "a power of two such as 1024 is needed (--loss-scale also takes none and dynamic)")
     })?;
     if !(1.0..=f64::from(1 << 24)).contains(&value) || value.fract() != 0.0 || !(value as u64).is_power_of_two() {
-        return Err(Error::value(what, text, "it must be a power of two from 1 to 16777216 (2^24), so that scaling is exact"));
+        return Err(Error::value(
+            what,
+            text,
+            "it must be a power of two from 1 to 16777216 (2^24), so that scaling is exact",
+        ));
     }
     Ok((value as u64).trailing_zeros() as i32)
 }

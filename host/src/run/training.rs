@@ -54,7 +54,8 @@ fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
 /// A model from its notation, or from a file that holds it.
 fn parse_model(spec: &str) -> Result<Model> {
     let path = std::path::Path::new(spec);
-    let text = if path.is_file() { std::fs::read_to_string(path).map_err(Error::io("read", path))? } else { spec.into() };
+    let text =
+        if path.is_file() { std::fs::read_to_string(path).map_err(Error::io("read", path))? } else { spec.into() };
     Model::mlp(text.trim()).map_err(|e| Error::InvalidModel { spec: spec.into(), reason: e.to_string() })
 }
 
@@ -238,7 +239,11 @@ fn kept(folder: &Folder, epochs: u32) -> String {
 
 fn default_name(data: &Dataset, model: &Model, seed: u64) -> String {
     let text = format!("{}-{}-s{seed}", data.name, model.name);
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect::<String>().trim_matches('-').into()
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+        .collect::<String>()
+        .trim_matches('-')
+        .into()
 }
 
 fn log_decoder(options: &TrainOptions, device: &Device, progress: &mut dyn Progress) -> Result<Option<LogDecoder>> {
@@ -251,7 +256,11 @@ fn log_decoder(options: &TrainOptions, device: &Device, progress: &mut dyn Progr
             progress.line("--log: the model runs the firmware natively, without its log");
             Ok(None)
         }
-        None => Err(Error::value("--log", "true", "the strings of the log are in the firmware's ELF file: add --firmware-elf FILE")),
+        None => Err(Error::value(
+            "--log",
+            "true",
+            "the strings of the log are in the firmware's ELF file: add --firmware-elf FILE",
+        )),
     }
 }
 

@@ -277,7 +277,9 @@ fn undecodable(e: DecodeError, pc: u32, words: &[u32], room: u32) -> Stop {
     match e {
         DecodeError::Truncated => Stop { trap: Trap::ProgramCounter, info: pc.max(room) },
         DecodeError::ZeroSize => Stop { trap: Trap::Size, info: word(1) },
-        DecodeError::Opcode(_) | DecodeError::Flag(_) | DecodeError::Reserved => Stop { trap: Trap::Opcode, info: word(0) },
+        DecodeError::Opcode(_) | DecodeError::Flag(_) | DecodeError::Reserved => {
+            Stop { trap: Trap::Opcode, info: word(0) }
+        }
     }
 }
 

@@ -222,7 +222,14 @@ fn pack_rows(memory: &Memory, x: &Walk, (m, k): (usize, usize), line: &mut Vec<u
 }
 
 /// W as FP32, in panels of columns: `[panel][k][column]`. Columns beyond n hold anything.
-fn pack_columns(memory: &Memory, w: &Walk, (k, n): (usize, usize), tile: &Tile, line: &mut Vec<u32>, to: &mut Vec<f32>) {
+fn pack_columns(
+    memory: &Memory,
+    w: &Walk,
+    (k, n): (usize, usize),
+    tile: &Tile,
+    line: &mut Vec<u32>,
+    to: &mut Vec<f32>,
+) {
     let to = room(to, tile.padded(n) * k);
     if w.inner != 1 && w.outer == 1 {
         let w = w.transposed();

@@ -75,11 +75,15 @@ impl Error {
         match self {
             Error::Machine(_) => "choose other sizes, see `Machine::invalid`".into(),
             Error::Tool(e) => e.help(),
-            Error::Emit { .. } => "this is a bug in the hardware's description; `cargo test -p systole-hdl` finds where".into(),
+            Error::Emit { .. } => {
+                "this is a bug in the hardware's description; `cargo test -p systole-hdl` finds where".into()
+            }
             Error::NoFirmwareSources { .. } => "run inside a checkout, or set SYSTOLE_ROOT to one".into(),
             Error::FirmwareTooLarge { .. } => "enlarge `Machine::firmware_bytes`, or build with DEFMT_LOG=off".into(),
             Error::Io { .. } => "check that the folder exists, is writable and has room".into(),
-            Error::NoBoot { .. } => "trace the first cycles with `RtlOptions::trace`, and look at the soft core's bus".into(),
+            Error::NoBoot { .. } => {
+                "trace the first cycles with `RtlOptions::trace`, and look at the soft core's bus".into()
+            }
             Error::Panic { .. } => "the last lines of the firmware's log say what it was doing".into(),
         }
     }

@@ -132,7 +132,10 @@ pub struct Rtl {
 
 impl std::fmt::Debug for Rtl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rtl").field("machine", &self.machine).field("cycles", &self.module.cycles()).finish_non_exhaustive()
+        f.debug_struct("Rtl")
+            .field("machine", &self.machine)
+            .field("cycles", &self.module.cycles())
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,7 +37,9 @@ pub const SHARED: Machine = small(4);
 /// Builds a machine, once per process for [`SHARED`].
 pub fn build(machine: Machine) -> Build {
     static BUILT: OnceLock<Build> = OnceLock::new();
-    let make = || rtl::setup(&Options::workspace(), machine, &mut |_| ()).unwrap_or_else(|e| panic!("{e}\n{}", e.help())).build;
+    let make = || {
+        rtl::setup(&Options::workspace(), machine, &mut |_| ()).unwrap_or_else(|e| panic!("{e}\n{}", e.help())).build
+    };
     if machine == SHARED { BUILT.get_or_init(make).clone() } else { make() }
 }
 
@@ -140,7 +142,12 @@ impl<P: Port> Client<P> {
             assert!(silent < PATIENCE, "{}: no reply to {:?}", self.device.name(), requests[replies.len()]);
             for (seq, reply) in new {
                 let i = replies.len();
-                assert_eq!(seq, first.wrapping_add(i as u8), "{}: replies come in order: {reply:?}", self.device.name());
+                assert_eq!(
+                    seq,
+                    first.wrapping_add(i as u8),
+                    "{}: replies come in order: {reply:?}",
+                    self.device.name()
+                );
                 let fits = [requests[i].kind as u8 | REPLY, Kind::Error as u8].contains(&reply.kind);
                 assert!(fits, "{}: {:?} answered by {reply:?}", self.device.name(), requests[i]);
                 replies.push(reply);
@@ -161,7 +168,9 @@ impl<P: Port> Client<P> {
 
     /// The words of a reply.
     pub fn ok(&mut self, kind: Kind, words: &[u32]) -> Vec<u32> {
-        self.request(kind, words, &[]).unwrap_or_else(|e| panic!("{}: {kind:?} failed: {e:x?}", self.device.name())).words()
+        self.request(kind, words, &[])
+            .unwrap_or_else(|e| panic!("{}: {kind:?} failed: {e:x?}", self.device.name()))
+            .words()
     }
 }
 

@@ -37,7 +37,11 @@ fn masked(request: &Request, reply: &Reply) -> Reply {
 
 impl Pair {
     pub fn new(machine: Machine) -> Pair {
-        Pair { model: Client::new(Model::new(machine).expect("valid machine")), rtl: Client::new(rtl(machine)), machine }
+        Pair {
+            model: Client::new(Model::new(machine).expect("valid machine")),
+            rtl: Client::new(rtl(machine)),
+            machine,
+        }
     }
 
     /// Holds one burst of requests on both devices and compares the replies. `what` is printed where they differ.
@@ -92,14 +96,28 @@ impl Pair {
                 let different: Vec<usize> = (0..count as usize)
                     .filter(|i| model.body[i * size..(i + 1) * size] != rtl.body[i * size..(i + 1) * size])
                     .collect();
-                let show = |r: &Reply, i: usize| r.body[i * size..(i + 1) * size].iter().rev().map(|b| format!("{b:02x}")).collect::<String>();
+                let show = |r: &Reply, i: usize| {
+                    r.body[i * size..(i + 1) * size].iter().rev().map(|b| format!("{b:02x}")).collect::<String>()
+                };
                 let list: Vec<String> = different
                     .iter()
                     .take(12)
-                    .map(|&i| format!("{:#x}: model {} rtl {}", base as usize + at as usize + i, show(&model, i), show(&rtl, i)))
+                    .map(|&i| {
+                        format!(
+                            "{:#x}: model {} rtl {}",
+                            base as usize + at as usize + i,
+                            show(&model, i),
+                            show(&rtl, i)
+                        )
+                    })
                     .collect();
                 let name = ["hmem", "smem"][space as usize];
-                assert!(different.is_empty(), "{what}: {} elements of {name} differ:\n{}", different.len(), list.join("\n"));
+                assert!(
+                    different.is_empty(),
+                    "{what}: {} elements of {name} differ:\n{}",
+                    different.len(),
+                    list.join("\n")
+                );
             }
         }
     }

@@ -187,7 +187,8 @@ impl Generator {
 
     /// Sets the waits that an instruction needs, and remembers it.
     fn wait(&mut self, access: Access) -> Sync {
-        let mut sync = Sync { flag: if self.rng.one_in(2) { Some(self.rng.range(0, 3) as u8) } else { None }, ..Sync::default() };
+        let mut sync =
+            Sync { flag: if self.rng.one_in(2) { Some(self.rng.range(0, 3) as u8) } else { None }, ..Sync::default() };
         for matrix in [true, false] {
             let earlier = self.history.iter().rev().filter(|a| a.matrix == matrix);
             let hazard = |a: &Access| {
@@ -290,14 +291,29 @@ impl Generator {
                 let sync = self.wait(access);
                 let (m, k, n, m_block, n_group) = (m as u16, k as u16, n as u16, m_block as u16, n_group as u16);
                 let acc_base = acc_base as u8;
-                out.push(Instr::Gemm(Gemm { sync, m, k, n, m_block, n_group, acc_base, x, w, init, out: to, relu, mask }));
+                out.push(Instr::Gemm(Gemm {
+                    sync,
+                    m,
+                    k,
+                    n,
+                    m_block,
+                    n_group,
+                    acc_base,
+                    x,
+                    w,
+                    init,
+                    out: to,
+                    relu,
+                    mask,
+                }));
                 break;
             }
         }
     }
 
     fn source(&mut self, rows: i64, cols: i64, reads: &mut Vec<Span>) -> Source {
-        let modifiers = |r: &mut Rng, half| Modifiers { neg: r.one_in(3), abs: r.one_in(4), scaled: half && r.one_in(3) };
+        let modifiers =
+            |r: &mut Rng, half| Modifiers { neg: r.one_in(3), abs: r.one_in(4), scaled: half && r.one_in(3) };
         match self.rng.range(0, 5) {
             0 => Source::Imm(if self.rng.one_in(2) { 1f32.to_bits() } else { number(&mut self.rng) }),
             1 => {
@@ -431,7 +447,18 @@ fn rebase(mut i: Instr, areg: u8, start: i64) -> Instr {
 pub fn number(rng: &mut Rng) -> u32 {
     match rng.range(0, 9) {
         0 => rng.bits() as u32,
-        1 => rng.pick(&[0, 1 << 31, 1, 0x8000_0001, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffff_ffff, 0x7f7f_ffff, 0x0080_0000]),
+        1 => rng.pick(&[
+            0,
+            1 << 31,
+            1,
+            0x8000_0001,
+            0x7f80_0000,
+            0xff80_0000,
+            0x7fc0_0000,
+            0xffff_ffff,
+            0x7f7f_ffff,
+            0x0080_0000,
+        ]),
         _ => ((rng.range(-1 << 20, 1 << 20) as f32) / (1 << 18) as f32).to_bits(),
     }
 }

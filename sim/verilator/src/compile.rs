@@ -24,10 +24,7 @@ const UNIT_BYTES: u64 = 1_500_000;
 /// Below this size a second unit costs more in headers than it saves.
 const WORTH_SPLITTING: u64 = 30_000;
 /// Stand in for LZ4 and zlib in a trace's writer where these are not installed: traces need nothing more than a compiler.
-const COMPAT: [(&str, &str); 2] = [
-    ("lz4.h", include_str!("compat/lz4.h")),
-    ("zlib.h", include_str!("compat/zlib.h")),
-];
+const COMPAT: [(&str, &str); 2] = [("lz4.h", include_str!("compat/lz4.h")), ("zlib.h", include_str!("compat/zlib.h"))];
 
 /// A C++ compiler and what tells it from another.
 #[derive(Clone, Debug)]
@@ -46,23 +43,12 @@ struct Unit {
 impl Compiler {
     /// `CXX`, else `g++`.
     pub fn find() -> Result<Compiler> {
-        let program = std::env::var("CXX")
-            .ok()
-            .filter(|v| !v.is_empty())
-            .unwrap_or_else(|| "g++".into());
+        let program = std::env::var("CXX").ok().filter(|v| !v.is_empty()).unwrap_or_else(|| "g++".into());
         let mut command = Command::new(&program);
         command.arg("--version");
-        let asked = Job {
-            command,
-            purpose: "compile the model",
-            limit: Duration::from_secs(30),
-            help: HELP,
-        }
-        .succeed()?;
-        let identity = format!(
-            "{program} {}",
-            asked.stdout.lines().next().unwrap_or_default()
-        );
+        let asked =
+            Job { command, purpose: "compile the model", limit: Duration::from_secs(30), help: HELP }.succeed()?;
+        let identity = format!("{program} {}", asked.stdout.lines().next().unwrap_or_default());
         Ok(Compiler { program, identity })
     }
 
@@ -70,14 +56,7 @@ impl Compiler {
         let include = tool.root.join("include");
         let mut command = Command::new(&self.program);
         command
-            .args([
-                "-std=c++17",
-                "-fPIC",
-                "-fvisibility=hidden",
-                "-fvisibility-inlines-hidden",
-                "-w",
-                "-pthread",
-            ])
+            .args(["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-w", "-pthread"])
             .args([
                 "-DVERILATOR=1",
                 "-DVL_TIME_CONTEXT",
@@ -86,30 +65,15 @@ impl Compiler {
                 "-DVM_TRACE_VCD=0",
                 "-DVM_TRACE_SAIF=0",
             ])
-            .args([
-                "-DVL_USER_FINISH",
-                "-DVL_USER_STOP",
-                "-DVL_USER_FATAL",
-                "-DVL_USER_WARN",
-            ])
-            .args([
-                format!("-DVM_TRACE={}", trace as u8),
-                format!("-DVM_TRACE_FST={}", trace as u8),
-            ])
+            .args(["-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL", "-DVL_USER_WARN"])
+            .args([format!("-DVM_TRACE={}", trace as u8), format!("-DVM_TRACE_FST={}", trace as u8)])
             .arg(format!("-I{}", include.display()))
             .arg(format!("-I{}", include.join("vltstd").display()));
         command
     }
 
     /// Compiles units side by side; the first failure stops the rest from starting.
-    fn compile(
-        &self,
-        tool: &Tool,
-        trace: bool,
-        top: &str,
-        folder: &Path,
-        units: &[Unit],
-    ) -> Result<()> {
+    fn compile(&self, tool: &Tool, trace: bool, top: &str, folder: &Path, units: &[Unit]) -> Result<()> {
         let queue = Mutex::new(units.iter());
         let failed = AtomicBool::new(false);
         let work = || -> Result<()> {
@@ -126,39 +90,23 @@ impl Compiler {
                     .arg("-o")
                     .arg(&unit.object)
                     .current_dir(folder);
-                self.run(command, top, folder)
-                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                self.run(command, top, folder).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs().min(units.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|w| w.join().expect("a compile worker does not panic"))
+            let workers: Vec<_> = (0..jobs().min(units.len())).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|w| w.join().expect("a compile worker does not panic"))
         })
     }
 
     fn run(&self, command: Command, top: &str, folder: &Path) -> Result<()> {
-        let done = Job {
-            command,
-            purpose: "compile the model",
-            limit: LIMIT,
-            help: HELP,
-        }
-        .finish()?;
+        let done = Job { command, purpose: "compile the model", limit: LIMIT, help: HELP }.finish()?;
         if done.status.success() {
             return Ok(());
         }
         let output = head(&done.output(), 30);
-        Err(Error::Compile {
-            top: top.into(),
-            compiler: self.program.clone(),
-            folder: folder.into(),
-            output,
-        })
+        Err(Error::Compile { top: top.into(), compiler: self.program.clone(), folder: folder.into(), output })
     }
 
     /// Compiles what lies in `folder` and links `library`. `shim` is the shim's file name there.
@@ -166,44 +114,24 @@ impl Compiler {
         let runtime = self.runtime(options, tool, build)?;
         let mut units = Vec::new();
         for (kind, mut sources, optimise) in [
-            (
-                "fast",
-                build.listed(&["VM_CLASSES_FAST", "VM_SUPPORT_FAST"])?,
-                build.optimise.flag(),
-            ),
-            (
-                "slow",
-                build.listed(&["VM_CLASSES_SLOW", "VM_SUPPORT_SLOW"])?,
-                "-O0",
-            ),
+            ("fast", build.listed(&["VM_CLASSES_FAST", "VM_SUPPORT_FAST"])?, build.optimise.flag()),
+            ("slow", build.listed(&["VM_CLASSES_SLOW", "VM_SUPPORT_SLOW"])?, "-O0"),
         ] {
             if kind == "fast" {
                 sources.push("shim.cpp".into());
             }
             for (i, group) in build.grouped(sources)?.into_iter().enumerate() {
                 let name = format!("unit_{kind}_{i}");
-                let text: String = group
-                    .iter()
-                    .map(|s| format!("#include \"{s}\"\n"))
-                    .collect();
+                let text: String = group.iter().map(|s| format!("#include \"{s}\"\n")).collect();
                 let source = build.folder.join(format!("{name}.cpp"));
                 std::fs::write(&source, text).map_err(Error::io("write", &source))?;
                 // Relative names: what is compiled does not depend on where it lies.
-                units.push(Unit {
-                    source: format!("{name}.cpp").into(),
-                    object: format!("{name}.o").into(),
-                    optimise,
-                });
+                units.push(Unit { source: format!("{name}.cpp").into(), object: format!("{name}.o").into(), optimise });
             }
         }
         self.compile(tool, build.trace, build.top, build.folder, &units)?;
         let mut command = self.base(tool, build.trace);
-        command
-            .arg("-shared")
-            .arg("-o")
-            .arg(build.library)
-            .args(units.iter().map(|u| &u.object))
-            .args(&runtime);
+        command.arg("-shared").arg("-o").arg(build.library).args(units.iter().map(|u| &u.object)).args(&runtime);
         command.current_dir(build.folder);
         self.run(command, build.top, build.folder)
     }
@@ -226,54 +154,37 @@ impl Compiler {
             hash.update(part);
             hash.update([0]);
         }
-        let home = tool
-            .kept
-            .join(format!("runtime-{}", &store::hex(&hash.finalize())[..16]));
+        let home = tool.kept.join(format!("runtime-{}", &store::hex(&hash.finalize())[..16]));
         let object = |source: &String| PathBuf::from(source).with_extension("o");
         store::ensure(options, &home, "compiling Verilator's runtime", |dir| {
             options.step("compiling Verilator's runtime", || {
                 if compat {
                     for (name, text) in COMPAT {
-                        std::fs::write(dir.join(name), text)
-                            .map_err(Error::io("write", dir.join(name)))?;
+                        std::fs::write(dir.join(name), text).map_err(Error::io("write", dir.join(name)))?;
                     }
                 }
-                let unit = |s: &String| Unit {
-                    source: tool.root.join("include").join(s),
-                    object: object(s),
-                    optimise: "-O2",
-                };
+                let unit =
+                    |s: &String| Unit { source: tool.root.join("include").join(s), object: object(s), optimise: "-O2" };
                 let units: Vec<Unit> = globals.iter().map(unit).collect();
                 self.compile(tool, build.trace, build.top, dir, &units)
             })
         })?;
-        let libraries: &[&str] = if build.trace && !compat {
-            &["-llz4", "-lz"]
-        } else {
-            &[]
-        };
-        let objects = globals
-            .iter()
-            .map(|s| home.join(object(s)).into_os_string());
+        let libraries: &[&str] = if build.trace && !compat { &["-llz4", "-lz"] } else { &[] };
+        let objects = globals.iter().map(|s| home.join(object(s)).into_os_string());
         Ok(objects.chain(libraries.iter().map(Into::into)).collect())
     }
 
     /// Whether the libraries that Verilator's trace writer wants are installed with their headers.
     fn has_trace_libraries(&self, folder: &Path) -> Result<bool> {
         let source = folder.join("probe.cpp");
-        std::fs::write(&source, "#include <lz4.h>\n#include <zlib.h>\nint main() { return !LZ4_versionNumber() || !zlibVersion(); }\n")
-            .map_err(Error::io("write", &source))?;
+        std::fs::write(
+            &source,
+            "#include <lz4.h>\n#include <zlib.h>\nint main() { return !LZ4_versionNumber() || !zlibVersion(); }\n",
+        )
+        .map_err(Error::io("write", &source))?;
         let mut command = Command::new(&self.program);
-        command
-            .args(["probe.cpp", "-o", "probe", "-llz4", "-lz"])
-            .current_dir(folder);
-        let done = Job {
-            command,
-            purpose: "look for LZ4 and zlib",
-            limit: LIMIT,
-            help: HELP,
-        }
-        .finish()?;
+        command.args(["probe.cpp", "-o", "probe", "-llz4", "-lz"]).current_dir(folder);
+        let done = Job { command, purpose: "look for LZ4 and zlib", limit: LIMIT, help: HELP }.finish()?;
         Ok(done.status.success())
     }
 }
@@ -298,11 +209,7 @@ impl Build<'_> {
             if let Some((list, _)) = line.split_once("+=") {
                 wanted = lists.contains(&list.trim());
             } else if wanted && line.starts_with([' ', '\t']) {
-                names.extend(
-                    line.split_whitespace()
-                        .filter(|w| *w != "\\")
-                        .map(|w| format!("{w}.cpp")),
-                );
+                names.extend(line.split_whitespace().filter(|w| *w != "\\").map(|w| format!("{w}.cpp")));
             } else {
                 wanted = false;
             }
@@ -314,33 +221,19 @@ impl Build<'_> {
     fn grouped(&self, sources: Vec<String>) -> Result<Vec<Vec<String>>> {
         let size = |name: &String| {
             let path = self.folder.join(name);
-            std::fs::metadata(&path)
-                .map(|m| m.len())
-                .map_err(Error::io("read", path))
+            std::fs::metadata(&path).map(|m| m.len()).map_err(Error::io("read", path))
         };
-        let mut sized = sources
-            .into_iter()
-            .map(|s| Ok((size(&s)?, s)))
-            .collect::<Result<Vec<_>>>()?;
+        let mut sized = sources.into_iter().map(|s| Ok((size(&s)?, s))).collect::<Result<Vec<_>>>()?;
         sized.sort_by(|a, b| b.cmp(a));
         let total: u64 = sized.iter().map(|s| s.0).sum();
-        let count = (total / WORTH_SPLITTING)
-            .clamp(1, jobs() as u64)
-            .max(total.div_ceil(UNIT_BYTES));
+        let count = (total / WORTH_SPLITTING).clamp(1, jobs() as u64).max(total.div_ceil(UNIT_BYTES));
         let mut groups: Vec<(u64, Vec<String>)> = vec![(0, Vec::new()); count as usize];
         for (bytes, source) in sized {
-            let lightest = groups
-                .iter_mut()
-                .min_by_key(|g| g.0)
-                .expect("there is a group");
+            let lightest = groups.iter_mut().min_by_key(|g| g.0).expect("there is a group");
             lightest.0 += bytes;
             lightest.1.push(source);
         }
-        Ok(groups
-            .into_iter()
-            .map(|g| g.1)
-            .filter(|g| !g.is_empty())
-            .collect())
+        Ok(groups.into_iter().map(|g| g.1).filter(|g| !g.is_empty()).collect())
     }
 }
 

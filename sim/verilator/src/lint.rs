@@ -33,44 +33,27 @@ impl Verilator {
     /// configuration file, `lint_off -rule … -match …`; may be empty). The text's file name is `<top>.v`.
     pub fn lint(&self, spec: &ModelSpec, waivers: &str) -> Result<Vec<Message>> {
         let parent = self.options.models();
-        let folder = parent.join(format!(
-            ".lint-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
+        let folder = parent.join(format!(".lint-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let result = self.lint_in(&folder, spec, waivers);
         store::remove(&folder)?;
         result
     }
 
-    fn lint_in(
-        &self,
-        folder: &std::path::Path,
-        spec: &ModelSpec,
-        waivers: &str,
-    ) -> Result<Vec<Message>> {
+    fn lint_in(&self, folder: &std::path::Path, spec: &ModelSpec, waivers: &str) -> Result<Vec<Message>> {
         let source = format!("{}.v", spec.top);
-        for (name, text) in [
-            (source.as_str(), spec.verilog.as_str()),
-            ("waivers.vlt", &format!("`verilator_config\n{waivers}")),
-        ] {
+        for (name, text) in
+            [(source.as_str(), spec.verilog.as_str()), ("waivers.vlt", &format!("`verilator_config\n{waivers}"))]
+        {
             let path = folder.join(name);
             std::fs::write(&path, text).map_err(Error::io("write", path))?;
         }
         let mut command = self.command(spec, folder)?;
-        command
-            .args(["--lint-only", "-Wall", "-Wno-fatal"])
-            .args(&spec.verilator_args)
-            .args(["waivers.vlt", &source]);
+        command.args(["--lint-only", "-Wall", "-Wno-fatal"]).args(&spec.verilator_args).args(["waivers.vlt", &source]);
         let done = self.run(command, spec)?;
         let messages = parse(&done.stderr);
         if !done.status.success() && messages.is_empty() {
-            return Err(Error::Verilog {
-                top: spec.top.clone(),
-                source_file: source.into(),
-                messages: done.output(),
-            });
+            return Err(Error::Verilog { top: spec.top.clone(), source_file: source.into(), messages: done.output() });
         }
         Ok(messages)
     }
@@ -99,23 +82,10 @@ fn parse(output: &str) -> Vec<Message> {
         }
         let code = code.trim_start_matches('-').to_string();
         let mut parts = rest.splitn(4, ':');
-        let place = (|| {
-            Some((
-                parts.next()?,
-                parts.next()?.parse().ok()?,
-                parts.next()?.parse().ok()?,
-                parts.next()?,
-            ))
-        })();
+        let place =
+            (|| Some((parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?)))();
         let (file, line, column, text) = place.unwrap_or(("", 0, 0, rest));
-        messages.push(Message {
-            severity,
-            code,
-            file: file.into(),
-            line,
-            column,
-            text: text.trim().into(),
-        });
+        messages.push(Message { severity, code, file: file.into(), line, column, text: text.trim().into() });
     }
     messages
 }
@@ -130,18 +100,8 @@ mod tests {
                       %Error: top.v:9:1: syntax error\n%Error: Exiting due to 2 error(s)\n";
         let messages = parse(output);
         assert_eq!(messages.len(), 2);
-        assert_eq!(
-            (
-                messages[0].code.as_str(),
-                messages[0].line,
-                messages[0].column
-            ),
-            ("WIDTHEXPAND", 2, 57)
-        );
+        assert_eq!((messages[0].code.as_str(), messages[0].line, messages[0].column), ("WIDTHEXPAND", 2, 57));
         assert!(messages[0].text.ends_with("always"));
-        assert_eq!(
-            (messages[1].severity, messages[1].text.as_str()),
-            (Severity::Error, "syntax error")
-        );
+        assert_eq!((messages[1].severity, messages[1].text.as_str()), (Severity::Error, "syntax error"));
     }
 }

@@ -45,10 +45,7 @@ impl Module {
 
     /// As [`Module::load`], with plusargs such as `+firmware=/path/image.hex`.
     pub fn load_with<S: AsRef<str>>(path: &Path, plusargs: &[S]) -> Result<Module> {
-        let bad = |reason: String| Error::Load {
-            path: path.into(),
-            reason,
-        };
+        let bad = |reason: String| Error::Load { path: path.into(), reason };
         let arguments = std::iter::once("systole")
             .chain(plusargs.iter().map(AsRef::as_ref))
             .map(|a| CString::new(a).map_err(|_| bad(format!("plusarg {a:?} holds a NUL"))))
@@ -62,28 +59,14 @@ impl Module {
         // is dropped after it.
         unsafe {
             let model = (calls.new)(pointers.len() as c_int, pointers.as_ptr());
-            let raw =
-                std::slice::from_raw_parts((calls.ports)(model), (calls.port_count)() as usize);
+            let raw = std::slice::from_raw_parts((calls.ports)(model), (calls.port_count)() as usize);
             let mask = |width: u32| {
-                if width >= 64 {
-                    u64::MAX
-                } else {
-                    (1 << width) - 1
-                }
+                if width >= 64 { u64::MAX } else { (1 << width) - 1 }
             };
             let module = Module {
-                slots: raw
-                    .iter()
-                    .map(|p| Slot {
-                        data: p.data,
-                        width: p.width,
-                        mask: mask(p.width),
-                    })
-                    .collect(),
+                slots: raw.iter().map(|p| Slot { data: p.data, width: p.width, mask: mask(p.width) }).collect(),
                 infos: raw.iter().map(RawPort::describe).collect(),
-                clocks: (0..(calls.clock_count)())
-                    .map(|i| Port((calls.clock)(i)))
-                    .collect(),
+                clocks: (0..(calls.clock_count)()).map(|i| Port((calls.clock)(i))).collect(),
                 cycles: (calls.cycles)(model),
                 top: CStr::from_ptr((calls.top)()).to_string_lossy().into_owned(),
                 can_trace: (calls.can_trace)() != 0,
@@ -107,21 +90,14 @@ impl Module {
 
     /// The port of this name.
     pub fn port(&self, name: &str) -> Option<Port> {
-        self.infos
-            .iter()
-            .position(|p| p.name == name)
-            .map(|i| Port(i as u32))
+        self.infos.iter().position(|p| p.name == name).map(|i| Port(i as u32))
     }
 
     /// The port of this name, or an error that lists the names there are.
     pub fn find(&self, name: &str) -> Result<Port> {
         self.port(name).ok_or_else(|| {
             let known: Vec<&str> = self.infos.iter().map(|p| p.name.as_str()).collect();
-            Error::NoSuchPort {
-                top: self.top.clone(),
-                port: name.into(),
-                known: known.join(", "),
-            }
+            Error::NoSuchPort { top: self.top.clone(), port: name.into(), known: known.join(", ") }
         })
     }
 
@@ -177,10 +153,7 @@ impl Module {
     #[cold]
     fn too_wide(&self, port: Port) -> ! {
         let info = self.info(port);
-        panic!(
-            "port `{}` of `{}` has {} bits: use set_wide and get_wide",
-            info.name, self.top, info.width
-        )
+        panic!("port `{}` of `{}` has {} bits: use set_wide and get_wide", info.name, self.top, info.width)
     }
 
     /// Sets a port of any width from 32-bit words, least significant first. Missing words are zero, bits above its width are
@@ -194,10 +167,7 @@ impl Module {
         let count = slot.width.div_ceil(32) as usize;
         // SAFETY: a wide port is an array of this many 32-bit words.
         let target = unsafe { std::slice::from_raw_parts_mut(slot.data.cast::<u32>(), count) };
-        target
-            .iter_mut()
-            .enumerate()
-            .for_each(|(i, t)| *t = word(i));
+        target.iter_mut().enumerate().for_each(|(i, t)| *t = word(i));
         if !slot.width.is_multiple_of(32) {
             target[count - 1] &= (1 << (slot.width % 32)) - 1;
         }
@@ -263,11 +233,7 @@ impl Module {
         let clock = self.clocks[0];
         // SAFETY: as in `tick_clock`.
         let state = unsafe { (self.calls.tick)(self.model, clock.0, count) };
-        if state > 1 {
-            Err(self.failure().expect("the model says that it failed"))
-        } else {
-            Ok(())
-        }
+        if state > 1 { Err(self.failure().expect("the model says that it failed")) } else { Ok(()) }
     }
 
     /// Ticks the first clock until a port of at most 64 bits has a value. Returns whether it came within `limit` cycles;
@@ -281,8 +247,7 @@ impl Module {
         }
         let clock = self.clocks[0];
         // SAFETY: handle, clock and port are this model's; the port fits one word.
-        let met =
-            unsafe { (self.calls.tick_until)(self.model, clock.0, port.0, value, limit) } != 0;
+        let met = unsafe { (self.calls.tick_until)(self.model, clock.0, port.0, value, limit) } != 0;
         // SAFETY: as above.
         if unsafe { (self.calls.state)(self.model) } > 1 {
             self.fail();
@@ -343,12 +308,7 @@ impl Module {
 
     fn check_clock(&self, clock: Port) {
         let width = self.slots[clock.0 as usize].width;
-        assert!(
-            width == 1,
-            "port `{}` of `{}` has {width} bits: not a clock",
-            self.info(clock).name,
-            self.top
-        );
+        assert!(width == 1, "port `{}` of `{}` has {width} bits: not a clock", self.info(clock).name, self.top);
     }
 
     /// Ticks since the model was created, of all clocks together.
@@ -371,9 +331,7 @@ impl Module {
             ((self.calls.state)(self.model) > 1).then(|| Error::Simulation {
                 top: self.top.clone(),
                 cycle: self.cycles(),
-                message: CStr::from_ptr((self.calls.message)(self.model))
-                    .to_string_lossy()
-                    .into_owned(),
+                message: CStr::from_ptr((self.calls.message)(self.model)).to_string_lossy().into_owned(),
             })
         }
     }
@@ -393,9 +351,6 @@ impl Drop for Module {
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Module")
-            .field("top", &self.top)
-            .field("cycles", &self.cycles())
-            .finish_non_exhaustive()
+        f.debug_struct("Module").field("top", &self.top).field("cycles", &self.cycles()).finish_non_exhaustive()
     }
 }

@@ -16,10 +16,7 @@ pub struct Options {
 impl Options {
     /// Keeps everything below `root/target/`; progress goes to standard error.
     pub fn new(root: impl Into<PathBuf>) -> Options {
-        Options {
-            root: root.into(),
-            progress: Arc::new(|line| eprintln!("{line}")),
-        }
+        Options { root: root.into(), progress: Arc::new(|line| eprintln!("{line}")) }
     }
 
     /// `SYSTOLE_ROOT`, else the nearest folder above the current one whose `Cargo.toml` declares a workspace, else the
@@ -30,14 +27,9 @@ impl Options {
         }
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         let declares = |dir: &&Path| {
-            std::fs::read_to_string(dir.join("Cargo.toml"))
-                .is_ok_and(|t| t.lines().any(|l| l.trim() == "[workspace]"))
+            std::fs::read_to_string(dir.join("Cargo.toml")).is_ok_and(|t| t.lines().any(|l| l.trim() == "[workspace]"))
         };
-        let root = here
-            .ancestors()
-            .find(declares)
-            .unwrap_or(&here)
-            .to_path_buf();
+        let root = here.ancestors().find(declares).unwrap_or(&here).to_path_buf();
         Options::new(root)
     }
 
@@ -57,19 +49,12 @@ impl Options {
     }
 
     /// Runs a step that may be slow: says that it begins, and how long it took.
-    pub(crate) fn step<T, E>(
-        &self,
-        what: &str,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub(crate) fn step<T, E>(&self, what: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.say(&format!("{what} …"));
         let begun = Instant::now();
         let result = work();
         let outcome = if result.is_ok() { "done" } else { "failed" };
-        self.say(&format!(
-            "{what}: {outcome} in {:.1} s",
-            begun.elapsed().as_secs_f64()
-        ));
+        self.say(&format!("{what}: {outcome} in {:.1} s", begun.elapsed().as_secs_f64()));
         result
     }
 
@@ -84,8 +69,6 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
+        f.debug_struct("Options").field("root", &self.root).finish_non_exhaustive()
     }
 }

@@ -50,11 +50,8 @@ pub(crate) fn parse_header(top: &str, header: &str) -> Result<Vec<Declared>> {
         let Some((direction, rest)) = split_macro(statement) else {
             continue;
         };
-        let bad = |reason: &str| Error::UnsupportedPort {
-            top: top.into(),
-            port: statement.into(),
-            reason: reason.into(),
-        };
+        let bad =
+            |reason: &str| Error::UnsupportedPort { top: top.into(), port: statement.into(), reason: reason.into() };
         let inner = rest
             .split_once('(')
             .map(|(_, i)| i)
@@ -65,20 +62,11 @@ pub(crate) fn parse_header(top: &str, header: &str) -> Result<Vec<Declared>> {
         if member.contains(['(', '[', ' ']) {
             return Err(bad("it is an unpacked array"));
         }
-        let bounds = fields
-            .get(1)
-            .zip(fields.get(2))
-            .and_then(|(m, l)| Some((m.parse::<i64>().ok()?, l.parse::<i64>().ok()?)));
+        let bounds =
+            fields.get(1).zip(fields.get(2)).and_then(|(m, l)| Some((m.parse::<i64>().ok()?, l.parse::<i64>().ok()?)));
         let (msb, lsb) = bounds.ok_or_else(|| bad("its bounds are not understood"))?;
         let width = (msb - lsb + 1) as u32;
-        ports.push(Declared {
-            info: PortInfo {
-                name: verilog_name(member),
-                width,
-                direction,
-            },
-            member: member.into(),
-        });
+        ports.push(Declared { info: PortInfo { name: verilog_name(member), width, direction }, member: member.into() });
     }
     Ok(ports)
 }
@@ -86,11 +74,7 @@ pub(crate) fn parse_header(top: &str, header: &str) -> Result<Vec<Declared>> {
 fn split_macro(statement: &str) -> Option<(Direction, &str)> {
     let rest = statement.strip_prefix("VL_")?;
     // INOUT before IN: one is a prefix of the other.
-    for (prefix, direction) in [
-        ("INOUT", Direction::InOut),
-        ("IN", Direction::Input),
-        ("OUT", Direction::Output),
-    ] {
+    for (prefix, direction) in [("INOUT", Direction::InOut), ("IN", Direction::Input), ("OUT", Direction::Output)] {
         if let Some(rest) = rest.strip_prefix(prefix) {
             let kind = rest.split('(').next()?;
             return matches!(kind, "" | "8" | "16" | "64" | "W").then_some((direction, rest));
@@ -104,10 +88,7 @@ fn verilog_name(member: &str) -> String {
     let mut rest = member.strip_prefix("__SYM__").unwrap_or(member);
     let mut name = String::new();
     while let Some(c) = rest.chars().next() {
-        let code = rest
-            .strip_prefix("__0")
-            .and_then(|r| r.get(..2))
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
+        let code = rest.strip_prefix("__0").and_then(|r| r.get(..2)).and_then(|h| u8::from_str_radix(h, 16).ok());
         match code {
             Some(code) => {
                 name.push(code as char);
@@ -142,23 +123,10 @@ mod tests {
         let row = |d: &Declared| (d.info.name.clone(), d.info.width, d.info.direction);
         let rows: Vec<_> = ports.iter().map(row).collect();
         use Direction::*;
-        let expected = [
-            ("clock", 1, Input),
-            ("b", 16, Input),
-            ("o32", 32, Output),
-            ("o64", 40, Output),
-            ("w", 100, Input),
-        ];
         let expected =
-            expected
-                .into_iter()
-                .chain([("pad", 8, InOut), ("a$x", 8, Input), ("a.b", 1, Output)]);
-        assert_eq!(
-            rows,
-            expected
-                .map(|(n, w, d)| (n.to_string(), w, d))
-                .collect::<Vec<_>>()
-        );
+            [("clock", 1, Input), ("b", 16, Input), ("o32", 32, Output), ("o64", 40, Output), ("w", 100, Input)];
+        let expected = expected.into_iter().chain([("pad", 8, InOut), ("a$x", 8, Input), ("a.b", 1, Output)]);
+        assert_eq!(rows, expected.map(|(n, w, d)| (n.to_string(), w, d)).collect::<Vec<_>>());
         assert_eq!(ports[4].info.words(), 2);
     }
 

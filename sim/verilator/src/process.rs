@@ -35,19 +35,13 @@ impl Job<'_> {
     /// Runs to the end or to the deadline; an exit status other than 0 is not an error here.
     pub fn finish(mut self) -> Result<Finished> {
         let program = self.command.get_program().to_string_lossy().into_owned();
-        self.command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = self
-            .command
-            .spawn()
-            .map_err(|source| Error::MissingProgram {
-                program: program.clone(),
-                purpose: self.purpose.into(),
-                source,
-                help: self.help.into(),
-            })?;
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().map_err(|source| Error::MissingProgram {
+            program: program.clone(),
+            purpose: self.purpose.into(),
+            source,
+            help: self.help.into(),
+        })?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         let begun = Instant::now();
@@ -79,11 +73,7 @@ impl Job<'_> {
         };
         let (stdout, stderr) = (text(stdout), text(stderr));
         match status {
-            Some(status) => Ok(Finished {
-                status,
-                stdout,
-                stderr,
-            }),
+            Some(status) => Ok(Finished { status, stdout, stderr }),
             None => Err(Error::TimedOut {
                 program,
                 purpose: self.purpose.into(),

@@ -17,12 +17,8 @@ pub(crate) fn text(top: &str, clocks: &[usize], ports: &[Declared]) -> String {
     let mut out = String::new();
     let quoted = |s: &str| format!("\"{}\"", s.replace('\\', "\\\\").replace('"', "\\\""));
     writeln!(out, "#include \"{CLASS}.h\"").unwrap();
-    writeln!(
-        out,
-        "#define SHIM_CLASS {CLASS}\n#define SHIM_INTERFACE {INTERFACE}\n#define SHIM_TOP {}",
-        quoted(top)
-    )
-    .unwrap();
+    writeln!(out, "#define SHIM_CLASS {CLASS}\n#define SHIM_INTERFACE {INTERFACE}\n#define SHIM_TOP {}", quoted(top))
+        .unwrap();
     writeln!(out, "#define SHIM_PORTS(P) \\").unwrap();
     for port in ports {
         let direction = match port.info.direction {
@@ -30,23 +26,11 @@ pub(crate) fn text(top: &str, clocks: &[usize], ports: &[Declared]) -> String {
             Direction::Output => 1,
             Direction::InOut => 2,
         };
-        writeln!(
-            out,
-            "  P({}, {}, {}, {direction}) \\",
-            port.member,
-            quoted(&port.info.name),
-            port.info.width
-        )
-        .unwrap();
+        writeln!(out, "  P({}, {}, {}, {direction}) \\", port.member, quoted(&port.info.name), port.info.width)
+            .unwrap();
     }
     let clocks: Vec<String> = clocks.iter().map(usize::to_string).collect();
     writeln!(out, "\n#define SHIM_PORT_COUNT {}", ports.len()).unwrap();
-    writeln!(
-        out,
-        "#define SHIM_CLOCK_COUNT {}\n#define SHIM_CLOCKS {{{}}}",
-        clocks.len(),
-        clocks.join(", ")
-    )
-    .unwrap();
+    writeln!(out, "#define SHIM_CLOCK_COUNT {}\n#define SHIM_CLOCKS {{{}}}", clocks.len(), clocks.join(", ")).unwrap();
     out + TEXT
 }

@@ -20,21 +20,13 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
 static HASHED: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
 /// Makes sure that `dest` holds what `make` puts into it. `what` completes "making …" in progress and errors.
-pub(crate) fn ensure(
-    options: &Options,
-    dest: &Path,
-    what: &str,
-    make: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn ensure(options: &Options, dest: &Path, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if intact(dest) {
         return Ok(());
     }
     let parent = dest.parent().expect("a store folder has a parent");
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    let name = dest
-        .file_name()
-        .expect("a store folder has a name")
-        .to_string_lossy();
+    let name = dest.file_name().expect("a store folder has a name").to_string_lossy();
     let _lock = lock(options, &parent.join(format!(".{name}.lock")), what)?;
     if intact(dest) {
         return Ok(());
@@ -49,10 +41,7 @@ pub(crate) fn ensure(
     make(&temporary)?;
     write_stamp(&temporary)?;
     fs::rename(&temporary, dest).map_err(Error::io("rename into place", dest))?;
-    HASHED
-        .lock()
-        .unwrap_or_else(|e| e.into_inner())
-        .insert(dest.to_path_buf());
+    HASHED.lock().unwrap_or_else(|e| e.into_inner()).insert(dest.to_path_buf());
     Ok(())
 }
 
@@ -65,11 +54,7 @@ pub(crate) fn remove(dir: &Path) -> Result<()> {
 }
 
 fn lock(options: &Options, path: &Path, purpose: &str) -> Result<File> {
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::io("open lock", path))?;
+    let file = File::options().create(true).append(true).open(path).map_err(Error::io("open lock", path))?;
     let begun = Instant::now();
     let mut announced = false;
     loop {
@@ -98,14 +83,10 @@ fn intact(dir: &Path) -> bool {
     let Ok(stamp) = fs::read_to_string(dir.join(STAMP)) else {
         return false;
     };
-    let deep = !HASHED
-        .lock()
-        .unwrap_or_else(|e| e.into_inner())
-        .contains(dir);
+    let deep = !HASHED.lock().unwrap_or_else(|e| e.into_inner()).contains(dir);
     let sound = |line: &str| {
         let mut parts = line.splitn(3, ' ');
-        let (Some(hash), Some(size), Some(name)) = (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(hash), Some(size), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
             return false;
         };
         let path = dir.join(name);
@@ -116,10 +97,7 @@ fn intact(dir: &Path) -> bool {
     // The last line proves that the stamp itself is complete.
     let whole = lines.next_back() == Some("end") && lines.all(sound);
     if whole && deep {
-        HASHED
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .insert(dir.to_path_buf());
+        HASHED.lock().unwrap_or_else(|e| e.into_inner()).insert(dir.to_path_buf());
     }
     whole
 }
@@ -131,11 +109,7 @@ fn write_stamp(dir: &Path) -> Result<()> {
     let mut text = String::new();
     for path in names {
         let size = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-        let name = path
-            .strip_prefix(dir)
-            .expect("walk stays inside")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.strip_prefix(dir).expect("walk stays inside").to_string_lossy().into_owned();
         text += &format!("{} {size} {name}\n", hash_file(&path)?);
     }
     let path = dir.join(STAMP);
@@ -225,12 +199,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let options = Options::new(root.path()).quiet();
         let dest = root.path().join("thing");
-        let fail = |_: &Path| {
-            Err(Error::HashMismatch {
-                what: "thing".into(),
-                detail: String::new(),
-            })
-        };
+        let fail = |_: &Path| Err(Error::HashMismatch { what: "thing".into(), detail: String::new() });
         assert!(ensure(&options, &dest, "making a thing", fail).is_err());
         assert!(!dest.exists());
     }

@@ -25,20 +25,14 @@ impl Module {
 
     /// Begins an FST trace of the whole design. Needs a model built with [`crate::ModelSpec::trace`].
     pub fn trace_open(&mut self, path: &Path) -> Result<()> {
-        let bad = |reason: String| Error::Trace {
-            top: self.top.clone(),
-            reason,
-        };
+        let bad = |reason: String| Error::Trace { top: self.top.clone(), reason };
         if !self.can_trace {
             return Err(bad("the model was built without traces".into()));
         }
-        let text = path
-            .to_str()
-            .and_then(|p| CString::new(p).ok())
-            .ok_or_else(|| bad("the path is not plain text".into()))?;
+        let text =
+            path.to_str().and_then(|p| CString::new(p).ok()).ok_or_else(|| bad("the path is not plain text".into()))?;
         // Verilator's writer does not notice a file that cannot be created.
-        std::fs::File::create(path)
-            .map_err(|e| bad(format!("{} cannot be written: {e}", path.display())))?;
+        std::fs::File::create(path).map_err(|e| bad(format!("{} cannot be written: {e}", path.display())))?;
         // SAFETY: the handle is alive, the path outlives the call.
         match unsafe { (self.calls.trace_open)(self.model, text.as_ptr()) } {
             0 => Err(bad(format!("{} cannot be written", path.display()))),

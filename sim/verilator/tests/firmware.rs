@@ -5,17 +5,14 @@ use systole_verilator::firmware::{build, elf_to_words, write_hex};
 use systole_verilator::{Error, Options};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 #[test]
 fn a_program_becomes_words_from_address_zero() {
     let room = tempfile::tempdir().unwrap();
     let options = Options::new(room.path());
-    let image =
-        build(&options, &fixture("blink")).unwrap_or_else(|e| panic!("{e}\nhelp: {}", e.help()));
+    let image = build(&options, &fixture("blink")).unwrap_or_else(|e| panic!("{e}\nhelp: {}", e.help()));
     let words = image.words().unwrap();
     assert_eq!(words.len(), 0x208 / 4);
     assert_eq!(words[0], 0x0000_1137, "lui sp, 1");
@@ -39,16 +36,9 @@ fn a_program_that_does_not_compile_shows_the_compilers_words() {
         "[workspace]\n[package]\nname = \"broken\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
     )
     .unwrap();
-    std::fs::write(
-        program.join("src/main.rs"),
-        "#![no_std]\n#![no_main]\nfn f() { no_such_function() }\n",
-    )
-    .unwrap();
+    std::fs::write(program.join("src/main.rs"), "#![no_std]\n#![no_main]\nfn f() { no_such_function() }\n").unwrap();
     let error = build(&Options::new(room.path()).quiet(), &program).unwrap_err();
-    assert!(
-        matches!(&error, Error::ProgramFailed { output, .. } if output.contains("no_such_function")),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::ProgramFailed { output, .. } if output.contains("no_such_function")), "{error}");
 }
 
 #[test]

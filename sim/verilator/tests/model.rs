@@ -4,15 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
-use systole_verilator::{
-    Direction, Error, ModelSpec, Module, Optimise, Options, Severity, Verilator,
-};
+use systole_verilator::{Direction, Error, ModelSpec, Module, Optimise, Options, Severity, Verilator};
 
 static ROOM: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-static VERILATOR: LazyLock<Verilator> = LazyLock::new(|| {
-    Verilator::provision(&Options::workspace())
-        .unwrap_or_else(|e| panic!("{e}\nhelp: {}", e.help()))
-});
+static VERILATOR: LazyLock<Verilator> =
+    LazyLock::new(|| Verilator::provision(&Options::workspace()).unwrap_or_else(|e| panic!("{e}\nhelp: {}", e.help())));
 /// Keeps nothing beyond the tests: for builds that must be real, or that fail.
 static FORGETFUL: LazyLock<Verilator> =
     LazyLock::new(|| VERILATOR.keeping_models_in(&Options::new(ROOM.path()).quiet()));
@@ -38,9 +34,7 @@ endmodule
 "#;
 
 fn mixed() -> ModelSpec {
-    ModelSpec::new("mixed", MIXED)
-        .clock("clock")
-        .optimise(Optimise::Quick)
+    ModelSpec::new("mixed", MIXED).clock("clock").optimise(Optimise::Quick)
 }
 
 fn load(spec: &ModelSpec) -> Module {
@@ -50,10 +44,7 @@ fn load(spec: &ModelSpec) -> Module {
 #[test]
 fn ports_of_every_width_are_written_and_read() {
     let mut m = load(&mixed());
-    assert_eq!(
-        (m.top(), m.ports().len(), m.clocks().len()),
-        ("mixed", 12, 1)
-    );
+    assert_eq!((m.top(), m.ports().len(), m.clocks().len()), ("mixed", 12, 1));
     let port = |m: &Module, name: &str| m.find(name).unwrap();
     let [a, b, c, w, valid] = ["a", "b", "c", "w", "link$valid"].map(|n| port(&m, n));
     assert_eq!(m.info(w).width, 100);
@@ -76,9 +67,7 @@ fn ports_of_every_width_are_written_and_read() {
     assert_eq!(m.get_wide(port(&m, "o100")), [!1, !2, !3, 0]);
     assert_eq!(m.get_wide(port(&m, "o40")), [u32::MAX, 0xff]);
     assert_eq!(m.cycles(), 3);
-    assert!(
-        matches!(m.find("o9"), Err(Error::NoSuchPort { known, .. }) if known.contains("link$ready"))
-    );
+    assert!(matches!(m.find("o9"), Err(Error::NoSuchPort { known, .. }) if known.contains("link$ready")));
 }
 
 #[test]
@@ -120,19 +109,11 @@ fn vectors_stream_through_a_pipeline() {
     let begun = Instant::now();
     let responses = m.run_vectors(m.clocks()[0], &inputs, &[r], &stimuli, 2);
     let seconds = begun.elapsed().as_secs_f64();
-    eprintln!(
-        "{:.1} million vectors a second",
-        COUNT as f64 / seconds / 1e6
-    );
+    eprintln!("{:.1} million vectors a second", COUNT as f64 / seconds / 1e6);
     for (i, words) in (0..COUNT).zip(responses.chunks(2)) {
         let [a, b, low, high] = vector(i);
-        let expected =
-            (u128::from(a * b) + (u128::from(high) << 64 | u128::from(low))) & ((1 << 96) - 1);
-        assert_eq!(
-            u128::from(words[1]) << 64 | u128::from(words[0]),
-            expected,
-            "vector {i}"
-        );
+        let expected = (u128::from(a * b) + (u128::from(high) << 64 | u128::from(low))) & ((1 << 96) - 1);
+        assert_eq!(u128::from(words[1]) << 64 | u128::from(words[0]), expected, "vector {i}");
     }
 
     let begun = Instant::now();
@@ -142,24 +123,16 @@ fn vectors_stream_through_a_pipeline() {
         m.tick();
         std::hint::black_box(m.get(a));
     }
-    eprintln!(
-        "{:.0} ns a tick from Rust",
-        begun.elapsed().as_nanos() as f64 / COUNT as f64
-    );
+    eprintln!("{:.0} ns a tick from Rust", begun.elapsed().as_nanos() as f64 / COUNT as f64);
 }
 
 #[test]
 fn a_design_without_a_clock() {
-    let text = "module add(input [31:0] a, input [31:0] b, output [32:0] s); assign s = {1'b0, a} + {1'b0, b}; endmodule";
+    let text =
+        "module add(input [31:0] a, input [31:0] b, output [32:0] s); assign s = {1'b0, a} + {1'b0, b}; endmodule";
     let mut m = load(&ModelSpec::new("add", text).optimise(Optimise::Quick));
     let ports = ["a", "b", "s"].map(|n| m.find(n).unwrap());
-    let sums = m.run_vectors(
-        None,
-        &ports[..2],
-        &ports[2..],
-        &[1, 2, 0xffff_ffff, 0xffff_ffff],
-        0,
-    );
+    let sums = m.run_vectors(None, &ports[..2], &ports[2..], &[1, 2, 0xffff_ffff, 0xffff_ffff], 0);
     assert_eq!(sums, [3, 0x1_ffff_fffe]);
 }
 
@@ -169,10 +142,7 @@ fn an_equal_design_is_built_once_by_all_who_want_it() {
     let builds = Arc::new(AtomicU32::new(0));
     let counter = builds.clone();
     let options = Options::new(room.path()).on_progress(move |line| {
-        counter.fetch_add(
-            u32::from(line.starts_with("building") && line.ends_with('…')),
-            Ordering::SeqCst,
-        );
+        counter.fetch_add(u32::from(line.starts_with("building") && line.ends_with('…')), Ordering::SeqCst);
     });
     let verilator = VERILATOR.keeping_models_in(&options);
     let paths: Vec<PathBuf> = std::thread::scope(|scope| {
@@ -185,11 +155,7 @@ fn an_equal_design_is_built_once_by_all_who_want_it() {
     let begun = Instant::now();
     verilator.build(&mixed()).unwrap();
     assert_eq!(builds.load(Ordering::SeqCst), 1);
-    assert!(
-        begun.elapsed().as_millis() < 500,
-        "a hit took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed().as_millis() < 500, "a hit took {:?}", begun.elapsed());
 
     verilator.build(&mixed().define("OTHER", "1")).unwrap();
     assert_eq!(builds.load(Ordering::SeqCst), 2);
@@ -203,30 +169,16 @@ fn an_equal_design_is_built_once_by_all_who_want_it() {
 #[test]
 fn bad_verilog_is_reported_in_verilators_words() {
     let text = "module broken(input clock, output reg q);\n always @(posedge clock) q <= undeclared;\nendmodule\n";
-    let error = FORGETFUL
-        .build(&ModelSpec::new("broken", text).clock("clock"))
-        .unwrap_err();
-    let Error::Verilog {
-        source_file,
-        messages,
-        ..
-    } = &error
-    else {
-        panic!("{error}")
-    };
-    assert!(
-        messages.contains("broken.v:2:") && messages.contains("undeclared"),
-        "{error}"
-    );
+    let error = FORGETFUL.build(&ModelSpec::new("broken", text).clock("clock")).unwrap_err();
+    let Error::Verilog { source_file, messages, .. } = &error else { panic!("{error}") };
+    assert!(messages.contains("broken.v:2:") && messages.contains("undeclared"), "{error}");
     assert_eq!(std::fs::read_to_string(source_file).unwrap(), text);
     assert!(!error.help().is_empty());
 }
 
 #[test]
 fn an_unknown_clock_is_named() {
-    let error = FORGETFUL
-        .build(&ModelSpec::new("mixed", MIXED).clock("clk"))
-        .unwrap_err();
+    let error = FORGETFUL.build(&ModelSpec::new("mixed", MIXED).clock("clk")).unwrap_err();
     assert!(
         matches!(&error, Error::NoSuchPort { port, known, .. } if port == "clk" && known.contains("clock")),
         "{error}"
@@ -242,10 +194,7 @@ module image(input clock, output reg [7:0] n, output [31:0] first);
   assign first = memory[0];
   always @(posedge clock) begin n <= n + 1; if (n == 8'd5) $stop; end
 endmodule"#;
-    let spec = ModelSpec::new("image", text)
-        .clock("clock")
-        .allow("WIDTH")
-        .optimise(Optimise::Quick);
+    let spec = ModelSpec::new("image", text).clock("clock").allow("WIDTH").optimise(Optimise::Quick);
     let path = VERILATOR.build(&spec).unwrap();
     assert!(matches!(Module::load(&path), Err(Error::Simulation { .. })));
     let error = Module::load_with(&path, &["+image=/nonexistent.hex"]).unwrap_err();
@@ -258,20 +207,13 @@ endmodule"#;
     assert_eq!(m.get(first), 0x1234_5678);
     m.try_tick(5).unwrap();
     let error = m.try_tick(5).unwrap_err();
-    assert!(
-        matches!(&error, Error::Simulation { cycle: 5, message, .. } if message.contains("$stop")),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Simulation { cycle: 5, message, .. } if message.contains("$stop")), "{error}");
 }
 
 #[test]
 fn finish_ends_the_clock_quietly() {
     let text = "module ends(input clock, output reg [3:0] n);\n always @(posedge clock) begin n <= n + 4'd1; if (n == 4'd3) $finish; end\nendmodule";
-    let mut m = load(
-        &ModelSpec::new("ends", text)
-            .clock("clock")
-            .optimise(Optimise::Quick),
-    );
+    let mut m = load(&ModelSpec::new("ends", text).clock("clock").optimise(Optimise::Quick));
     m.tick_many(100);
     assert!(m.finished() && m.cycles() == 3 && m.failure().is_none());
 }
@@ -289,28 +231,17 @@ fn traces_are_written_where_the_model_can() {
         m.tick();
     }
     m.trace_close();
-    assert_eq!(
-        values_in_trace(&file, "a"),
-        (0..1000).map(|i| i & 0xff).collect::<Vec<u64>>()
-    );
-    assert!(matches!(
-        m.trace_open(&ROOM.path().join("none/mixed.fst")),
-        Err(Error::Trace { .. })
-    ));
+    assert_eq!(values_in_trace(&file, "a"), (0..1000).map(|i| i & 0xff).collect::<Vec<u64>>());
+    assert!(matches!(m.trace_open(&ROOM.path().join("none/mixed.fst")), Err(Error::Trace { .. })));
 }
 
 /// The values that a signal takes, in order, read by another implementation of the format.
 fn values_in_trace(file: &Path, name: &str) -> Vec<u64> {
     use fst_reader::{FstFilter, FstHierarchyEntry, FstReader, FstSignalValue};
-    let mut reader =
-        FstReader::open(std::io::BufReader::new(std::fs::File::open(file).unwrap())).unwrap();
+    let mut reader = FstReader::open(std::io::BufReader::new(std::fs::File::open(file).unwrap())).unwrap();
     let mut wanted = None;
     let find = |entry| {
-        if let FstHierarchyEntry::Var {
-            name: found,
-            handle,
-            ..
-        } = entry
+        if let FstHierarchyEntry::Var { name: found, handle, .. } = entry
             && found.split_whitespace().next() == Some(name)
         // the range may follow
         {
@@ -320,43 +251,26 @@ fn values_in_trace(file: &Path, name: &str) -> Vec<u64> {
     reader.read_hierarchy(find).unwrap();
     let mut values = Vec::new();
     let take = |_time, _handle, value: FstSignalValue| {
-        let FstSignalValue::String(digits) = value else {
-            panic!("a real number")
-        };
+        let FstSignalValue::String(digits) = value else { panic!("a real number") };
         values.push(u64::from_str_radix(std::str::from_utf8(digits).unwrap(), 2).unwrap());
     };
-    reader
-        .read_signals(
-            &FstFilter::filter_signals(vec![wanted.expect("the signal is in the trace")]),
-            take,
-        )
-        .unwrap();
+    reader.read_signals(&FstFilter::filter_signals(vec![wanted.expect("the signal is in the trace")]), take).unwrap();
     values
 }
 
 #[test]
 fn lint_speaks_and_can_be_told_to_be_quiet() {
-    let text = "module top(input clock, input [7:0] a, output reg [15:0] o);\n always @(posedge clock) o <= a;\nendmodule\n";
+    let text =
+        "module top(input clock, input [7:0] a, output reg [15:0] o);\n always @(posedge clock) o <= a;\nendmodule\n";
     let spec = ModelSpec::new("top", text);
     let found = VERILATOR.lint(&spec, "").unwrap();
     let widths: Vec<_> = found.iter().filter(|m| m.code == "WIDTHEXPAND").collect();
-    assert_eq!(
-        (widths.len(), widths[0].line, widths[0].severity),
-        (1, 2, Severity::Warning),
-        "{found:?}"
-    );
+    assert_eq!((widths.len(), widths[0].line, widths[0].severity), (1, 2, Severity::Warning), "{found:?}");
     assert_eq!(widths[0].file, "top.v");
     let waivers = "// the accumulator is wider on purpose\nlint_off -rule WIDTHEXPAND -file \"*top.v\"\nlint_off -rule DECLFILENAME\n";
     assert_eq!(VERILATOR.lint(&spec, waivers).unwrap(), []);
-    let found = VERILATOR
-        .lint(&ModelSpec::new("top", "module top(;"), "")
-        .unwrap();
-    assert!(
-        found
-            .iter()
-            .any(|m| m.severity == Severity::Error && m.line == 1),
-        "{found:?}"
-    );
+    let found = VERILATOR.lint(&ModelSpec::new("top", "module top(;"), "").unwrap();
+    assert!(found.iter().any(|m| m.severity == Severity::Error && m.line == 1), "{found:?}");
 }
 
 #[test]
@@ -367,10 +281,7 @@ fn the_soft_core_is_fetched_and_runs() {
     let begun = Instant::now();
     let spec = ["WIDTH", "CASEINCOMPLETE", "UNOPTFLAT", "PINMISSING"]
         .into_iter()
-        .fold(
-            ModelSpec::new("VexRiscv", text).clock("clk"),
-            ModelSpec::allow,
-        );
+        .fold(ModelSpec::new("VexRiscv", text).clock("clk"), ModelSpec::allow);
     let mut cpu = load(&spec);
     eprintln!("VexRiscv built in {:.1} s", begun.elapsed().as_secs_f64());
     let [reset, cycle, strobe, ack, address, data] = [
@@ -387,16 +298,10 @@ fn the_soft_core_is_fetched_and_runs() {
     cpu.set(reset, 0);
     cpu.set(data, 0x0000_0013); // nop
     cpu.set(ack, 1);
-    assert!(
-        cpu.tick_until(cycle, 1, 1000),
-        "the core fetches once its cache is flushed"
-    );
+    assert!(cpu.tick_until(cycle, 1, 1000), "the core fetches once its cache is flushed");
     assert_eq!(cpu.get(strobe), 1);
     let begun = Instant::now();
     cpu.tick_many(200_000);
-    eprintln!(
-        "{:.2} million cycles a second",
-        0.2 / begun.elapsed().as_secs_f64()
-    );
+    eprintln!("{:.2} million cycles a second", 0.2 / begun.elapsed().as_secs_f64());
     assert!(cpu.get(address) > 1000, "the program counter runs");
 }
