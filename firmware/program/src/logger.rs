@@ -20,13 +20,8 @@ struct Shared(UnsafeCell<Log>);
 // SAFETY: there is one hart and no interrupt handler, so there is never a second access at the same time.
 unsafe impl Sync for Shared {}
 
-static LOG: Shared = Shared(UnsafeCell::new(Log {
-    encoder: defmt::Encoder::new(),
-    bytes: [0; CAPACITY],
-    start: 0,
-    len: 0,
-    lost: 0,
-}));
+static LOG: Shared =
+    Shared(UnsafeCell::new(Log { encoder: defmt::Encoder::new(), bytes: [0; CAPACITY], start: 0, len: 0, lost: 0 }));
 
 fn push(encoded: &[u8]) {
     // Raw places, not `&mut Log`: the encoder that calls this is borrowed from the same struct.
