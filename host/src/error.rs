@@ -227,7 +227,7 @@ impl Error {
             Error::InvalidModel { .. } => {
                 "write mlp:IN-HIDDEN-…-OUT, for example mlp:64-32-10: inputs, hidden units, classes".into()
             }
-            Error::UnknownDevice { .. } => "use rtl, model, or the path of a serial port such as /dev/ttyUSB0".into(),
+            Error::UnknownDevice { .. } => "use rtl, model, tcp:HOST:PORT, or the path of a serial port such as /dev/ttyUSB0".into(),
             Error::Io { action, source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => {
                     "permission is missing; choose another place, or run from a folder that you may write to".into()

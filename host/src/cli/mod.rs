@@ -4,6 +4,8 @@ mod bench;
 mod gemm;
 mod progress;
 mod setup;
+#[cfg(unix)]
+mod sim;
 mod train;
 pub mod verify;
 
@@ -36,6 +38,8 @@ enum Command {
     Bench(bench::Bench),
     #[command(subcommand)]
     Verify(verify::Verify),
+    #[cfg(unix)]
+    Sim(sim::SimArgs),
     Setup(setup::SetupArgs),
 }
 
@@ -43,8 +47,8 @@ enum Command {
 #[derive(Debug, Args)]
 struct DeviceArgs {
     /// What to run on: `rtl` (the hardware, simulated cycle by cycle), `model` (the same bits at native speed, without a
-    /// clock), or the path of a serial port
-    #[arg(long, default_value = "rtl", value_name = "rtl|model|PATH")]
+    /// clock), the path of a serial port (a board, or `systole sim`), or tcp:HOST:PORT
+    #[arg(long, default_value = "rtl", value_name = "rtl|model|PATH|tcp:HOST:PORT")]
     device: String,
     /// Lanes of the systolic array: N×N processing elements [default: 8, or what the device has]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -101,6 +105,8 @@ fn run(command: Command) -> Result<()> {
         Command::Gemm(a) => a.run(),
         Command::Bench(a) => a.run(),
         Command::Verify(a) => a.run(),
+        #[cfg(unix)]
+        Command::Sim(a) => a.run(),
         Command::Setup(a) => a.run(),
     }
 }

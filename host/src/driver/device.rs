@@ -1,4 +1,4 @@
-//! Opens a device by its name: `model`, `rtl`, or the path of a serial port. From here on they are all the same.
+//! Opens a device by its name: `model`, `rtl`, the path of a serial port, or `tcp:HOST:PORT`. From here on they are all the same.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use systole_sim::port::Port;
 use super::link::{Link, Timeouts};
 use super::requests::DeviceInfo;
 use super::serial::{self, SerialPort};
+use super::tcp::{self, TcpPort};
 use crate::error::{Error, Result};
 
 /// What kind of device stands behind a port.
@@ -18,14 +19,14 @@ pub enum DeviceKind {
     Model,
     /// The Verilated RTL.
     Rtl,
-    /// A serial port.
+    /// A serial port, or a connection that stands for one.
     Serial,
 }
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// `rtl`, `model`, or the path of a port.
+    /// `rtl`, `model`, the path of a port, or `tcp:HOST:PORT`.
     pub name: String,
     /// Lanes of the array; a simulated device is built so, another one must have so many. `None`: 8, or whatever it has.
     pub lanes: Option<u32>,
@@ -54,10 +55,7 @@ impl std::fmt::Debug for Device {
 impl Device {
     /// Opens a device and greets it.
     pub fn open(options: &DeviceOptions) -> Result<Device> {
-        let machine = Machine::with_lanes(options.lanes.unwrap_or(Machine::DEFAULT.lanes));
-        if let (Some(lanes), Some(rule)) = (options.lanes, machine.invalid()) {
-            return Err(Error::value("--lanes", lanes, rule));
-        }
+        let machine = machine(options.lanes.unwrap_or(Machine::DEFAULT.lanes))?;
         match options.name.as_str() {
             "model" => Device::greet(model(machine)?, DeviceKind::Model, None, options),
             "rtl" => {
@@ -65,6 +63,10 @@ impl Device {
                 Device::greet(port, DeviceKind::Rtl, elf, options)
             }
             "" => Err(Error::UnknownDevice { name: String::new(), reason: "the name is empty".into() }),
+            name if name.starts_with(tcp::PREFIX) => {
+                let port = TcpPort::open(&name[tcp::PREFIX.len()..])?;
+                Device::greet(Box::new(port), DeviceKind::Serial, None, options)
+            }
             path => {
                 let port = SerialPort::open(path, options.baud.unwrap_or(serial::BAUD))?;
                 Device::greet(Box::new(port), DeviceKind::Serial, None, options)
@@ -104,6 +106,21 @@ impl Device {
     pub fn has_cycles(&self) -> bool {
         self.kind != DeviceKind::Model
     }
+}
+
+/// A simulated device, `rtl` or `model`, that nobody has greeted yet.
+pub fn simulated(name: &str, lanes: u32) -> Result<Box<dyn Port>> {
+    let machine = machine(lanes)?;
+    match name {
+        "model" => model(machine),
+        "rtl" => Ok(super::rtl::open(machine)?.0),
+        _ => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
+    }
+}
+
+fn machine(lanes: u32) -> Result<Machine> {
+    let machine = Machine::with_lanes(lanes);
+    machine.invalid().map_or(Ok(machine), |rule| Err(Error::value("--lanes", lanes, rule)))
 }
 
 fn model(machine: Machine) -> Result<Box<dyn Port>> {

@@ -7,6 +7,8 @@
 //! | [`requests`] | every request of the protocol as a method |
 //! | [`faults`] | a bad line as a layer, for tests and demonstrations |
 //! | [`serial`] | a serial port as a [`systole_sim::port::Port`] |
+//! | [`tcp`] | a TCP connection as one |
+//! | [`serve`] | the other end: a simulated device behind a pseudo-terminal or a TCP port |
 //! | [`device`] | opens a device by its name |
 //! | [`log`] | decodes the firmware's log |
 //! | [`rtl`] | the simulated hardware: set-up and opening |
@@ -24,7 +26,9 @@ pub mod product;
 pub mod requests;
 pub mod rtl;
 pub mod serial;
+pub mod serve;
 pub mod session;
+pub mod tcp;
 
 pub use device::Device;
 pub use link::{Link, Timeouts};

@@ -1,0 +1,108 @@
+//! `systole sim`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use super::OutputArgs;
+use crate::driver::device;
+use crate::driver::serve::{self, Line, LinkFile, Pty, Tcp, Watch};
+use crate::error::{Error, Result};
+
+/// Run the simulated hardware behind a serial port of its own
+///
+/// The device stays on until Ctrl-C (or SIGTERM), and hosts come and go as with a board: `systole train --device PATH`. What it
+/// says goes to stderr; with --json, one object goes to stdout as soon as hosts may connect. Its clock stands still while
+/// nobody is connected.
+///
+///   systole sim --pty --link ./dev &
+///   systole train --device ./dev
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, group(ArgGroup::new("line").required(true).args(["pty", "tcp"])))]
+pub(super) struct SimArgs {
+    /// On a new pseudo-terminal, which looks like the serial port of a board
+    #[arg(long)]
+    pty: bool,
+    /// Make PATH a symbolic link to the pseudo-terminal while it is there
+    #[arg(long, value_name = "PATH")]
+    link: Option<PathBuf>,
+    /// On this TCP port of 127.0.0.1; 0 takes one that is free. Hosts connect with `--device tcp:127.0.0.1:PORT`
+    #[arg(long, value_name = "PORT")]
+    tcp: Option<u16>,
+    /// What to simulate: `rtl` (the hardware, cycle by cycle) or `model` (the same bits at native speed)
+    #[arg(long, default_value = "rtl", value_name = "rtl|model", value_parser = ["rtl", "model"])]
+    device: String,
+    /// Lanes of the systolic array
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    lanes: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Printed when hosts may connect.
+#[derive(Serialize)]
+struct Ready {
+    /// What a host gives as `--device`.
+    connect: String,
+    /// The pseudo-terminal or TCP address itself.
+    address: String,
+    device: String,
+    lanes: u32,
+    pid: u32,
+}
+
+struct Keeper {
+    stop: Arc<AtomicBool>,
+    link: Option<LinkFile>,
+}
+
+impl Watch for Keeper {
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn moved(&mut self, address: &str) -> Result<()> {
+        match &mut self.link {
+            Some(link) => link.point(address)?,
+            None => eprintln!("the last host left its lock on the port: connect to {address} from now on"),
+        }
+        Ok(())
+    }
+}
+
+impl SimArgs {
+    pub(super) fn run(self) -> Result<()> {
+        if let (Some(link), false) = (&self.link, self.pty) {
+            return Err(Error::value(
+                "--link",
+                link.display(),
+                "only a pseudo-terminal has a path: it goes with --pty",
+            ));
+        }
+        let mut device = device::simulated(&self.device, self.lanes)?;
+        // from here on there may be something to clean up; before, a signal simply ends the program
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).map_err(|e| Error::Setup {
+            what: "the signal handler".into(),
+            reason: e.to_string(),
+            help: "this is a bug worth reporting".into(),
+        })?;
+        let mut line: Box<dyn Line> = match self.tcp {
+            Some(port) => Box::new(Tcp::listen(port)?),
+            None => Box::new(Pty::open()?),
+        };
+        let address = line.address();
+        let link = self.link.as_ref().map(|path| LinkFile::create(path, &address)).transpose()?;
+        let connect = self.link.as_ref().map_or(address.clone(), |path| path.display().to_string());
+        eprintln!("{} with {} lanes is ready: systole train --device {connect}", self.device, self.lanes);
+        if self.output.json {
+            let ready = Ready { connect, address, device: self.device, lanes: self.lanes, pid: std::process::id() };
+            self.output.print(&ready, |_| String::new());
+        }
+        serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link })
+    }
+}

@@ -1,0 +1,152 @@
+//! `systole sim`: a simulator that is a serial port, used by another process as a board would be.
+#![cfg(unix)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const SYSTOLE: &str = env!("CARGO_BIN_EXE_systole");
+
+/// A running simulator, ended with the test.
+struct Sim {
+    child: Child,
+    ready: Value,
+}
+
+impl Sim {
+    fn start(folder: &Path, args: &[&str]) -> Sim {
+        // the RTL is kept in the workspace
+        let rtl = args.contains(&"rtl");
+        let folder = if rtl { Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")) } else { folder };
+        let mut child = Command::new(SYSTOLE)
+            .current_dir(folder)
+            .args([&["sim", "--json"], args].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Sim { child, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    fn connect(&self) -> &str {
+        self.ready["connect"].as_str().unwrap()
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn train(folder: &Path, device: &str, epochs: &str) -> Command {
+    let mut c = Command::new(SYSTOLE);
+    c.current_dir(folder).args(["train", "--device", device, "--seed", "7", "--epochs", epochs, "--json"]);
+    c
+}
+
+fn weights(out: &Output) -> String {
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    report["weights_sha256"].as_str().unwrap().into()
+}
+
+#[test]
+fn every_line_to_every_device_trains_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let direct = weights(&train(dir.path(), "model", "1").output().unwrap());
+    let link = dir.path().join("dev");
+    let path = link.to_str().unwrap();
+    for line in [
+        &["--pty", "--link", path, "--device", "model"][..],
+        &["--pty", "--link", path, "--device", "rtl"],
+        &["--tcp", "0", "--device", "model"],
+    ] {
+        let mut sim = Sim::start(dir.path(), line);
+        // hosts come and go
+        for _ in 0..2 {
+            assert_eq!(weights(&train(dir.path(), sim.connect(), "1").output().unwrap()), direct, "{line:?}");
+        }
+        assert_eq!(link.is_symlink(), line.contains(&"--pty"));
+        assert_eq!(sim.terminate(), Some(0), "{line:?}");
+        assert!(!link.is_symlink(), "{line:?} left its link behind");
+    }
+}
+
+/// Starts a long run and calls `then` when it has trained an epoch.
+fn interrupted_run(folder: &Path, device: &str, then: impl FnOnce(&mut Child)) -> Output {
+    let mut host = train(folder, device, "100000");
+    let mut host = host.args(["--name", "r"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoint = folder.join("runs/r/checkpoint.safetensors");
+    for _ in 0..600 {
+        if checkpoint.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(checkpoint.exists());
+    then(&mut host);
+    host.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_pulled_cable_is_named() {
+    for line in [&["--pty"][..], &["--tcp", "0"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sim = Sim::start(dir.path(), &[line, &["--device", "model"]].concat());
+        let connect = sim.connect().to_string();
+        let out = interrupted_run(dir.path(), &connect, |_| sim.child.kill().unwrap());
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(5), "{text}");
+        assert!(text.contains(&format!("the connection to {connect} was lost while")), "{text}");
+        assert!(out.stdout.is_empty());
+        let kept = std::fs::read(dir.path().join("runs/r/checkpoint.safetensors")).unwrap();
+        assert!(safetensors::SafeTensors::deserialize(&kept).is_ok());
+    }
+}
+
+#[test]
+fn a_host_that_was_killed_makes_room_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Sim::start(dir.path(), &["--pty", "--link", "dev", "--device", "model"]);
+    interrupted_run(dir.path(), "dev", |host| host.kill().unwrap());
+    let direct = weights(&train(dir.path(), "model", "1").output().unwrap());
+    assert_eq!(weights(&train(dir.path(), sim.connect(), "1").output().unwrap()), direct);
+}
+
+#[test]
+fn impossible_lines_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("precious"), "kept").unwrap();
+    let taken = Sim::start(dir.path(), &["--tcp", "0", "--device", "model"]);
+    let port = taken.connect().rsplit(':').next().unwrap().to_string();
+    for (args, code, word) in [
+        (&["sim"][..], 2, "--pty"),
+        (&["sim", "--pty", "--tcp", "0"], 2, "--tcp"),
+        (&["sim", "--tcp", "0", "--device", "model", "--link", "x"], 2, "--link"),
+        (&["sim", "--pty", "--device", "model", "--lanes", "3"], 2, "--lanes"),
+        (&["sim", "--pty", "--device", "model", "--link", "precious"], 2, "precious"),
+        (&["sim", "--pty", "--device", "model", "--link", "no/such/dev"], 3, "no/such/dev"),
+        (&["sim", "--tcp", &port, "--device", "model"], 2, "cannot listen"),
+        (&["train", "--device", "tcp:127.0.0.1:1"], 2, "127.0.0.1:1"),
+        (&["train", "--device", "tcp:nonsense"], 2, "nonsense"),
+    ] {
+        let out = Command::new(SYSTOLE).current_dir(dir.path()).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
+        assert!(text.contains(word) && text.contains("help"), "{args:?}: {text}");
+    }
+    assert_eq!(std::fs::read_to_string(dir.path().join("precious")).unwrap(), "kept");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
