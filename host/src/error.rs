@@ -256,7 +256,7 @@ impl Error {
             Error::ScaleExhausted { .. } => "lower --lr; if the data hold huge values, scale them down".into(),
             Error::Setup { help, .. } => help.clone(),
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
-            Error::Interrupted { .. } => "run the command again to start anew".into(),
+            Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
         }
     }
 

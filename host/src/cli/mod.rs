@@ -1,6 +1,8 @@
 //! The command line of `systole`. Results go to stdout (with `--json`: one object), everything else to stderr.
 
 mod bench;
+mod eval;
+mod export;
 mod gemm;
 mod progress;
 mod setup;
@@ -33,6 +35,8 @@ found a difference · 130 interrupted";
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Export(export::ExportArgs),
     Gemm(gemm::GemmArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -102,6 +106,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Train(a) => a.run(),
+        Command::Eval(a) => a.run(),
+        Command::Export(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Bench(a) => a.run(),
         Command::Verify(a) => a.run(),

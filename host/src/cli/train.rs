@@ -13,7 +13,7 @@ use crate::run::{Progress as _, TrainOptions, TrainReport, train};
 /// Train a network
 ///
 /// Without any flags: the bundled handwritten digits on the simulated hardware. Metrics, configuration and a checkpoint go to
-/// runs/<name>/; Ctrl-C keeps the checkpoint of the last complete epoch.
+/// runs/<name>/; Ctrl-C writes a checkpoint first, and --resume continues from it.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
@@ -62,6 +62,13 @@ pub(super) struct TrainArgs {
     /// Name of the run's folder [default: from data, model and seed]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Write a checkpoint every so many steps, too; one is always written after an epoch and at Ctrl-C
+    #[arg(long, value_name = "STEPS")]
+    checkpoint_every: Option<u64>,
+    /// Continue a run, bit for bit: its folder, its name in --runs, or a checkpoint file. Repeat the run's other flags;
+    /// --epochs may grow, and the device may be another
+    #[arg(long, value_name = "RUN|FILE")]
+    resume: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -84,6 +91,8 @@ impl TrainArgs {
             firmware_elf: self.firmware_elf,
             runs: self.runs,
             name: self.name,
+            checkpoint_every: self.checkpoint_every,
+            resume: self.resume,
         };
         let mut bars = Bars::new(self.output.non_interactive);
         let report = train(&options, &mut bars);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::checkpoint::Position;
 use super::report::{Epoch, Step};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
@@ -51,6 +52,34 @@ impl Folder {
         Err(Error::value("--name", name, format!("there are {MOST} runs of that name in {}", runs.display())))
     }
 
+    /// Opens the folder of a run that is to go on: its metrics are cut back to where the checkpoint is. A folder without
+    /// metrics gets new ones.
+    pub fn reopen(path: &Path, at: &Position) -> Result<Folder> {
+        cut(&path.join("metrics.csv"), |i, line| {
+            // the header, then a line per step
+            i == 0 || line.split(',').next().and_then(|s| s.parse().ok()).is_some_and(|step: u64| step <= at.steps)
+        })?;
+        cut(&path.join("metrics.jsonl"), |_, line| {
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+            match value["event"].as_str() {
+                Some("step") => value["step"].as_u64().is_some_and(|step| step <= at.steps),
+                Some("epoch") => value["epoch"].as_u64().is_some_and(|epoch| epoch <= u64::from(at.epochs)),
+                _ => true,
+            }
+        })?;
+        // the result of a run that is not over
+        let _ = std::fs::remove_file(path.join("result.json"));
+        let append = |file: &str| {
+            let file = path.join(file);
+            File::options().create(true).append(true).open(&file).map_err(Error::io("write", &file))
+        };
+        let file = append("metrics.csv")?;
+        let empty = file.metadata().map_err(Error::io("read", path))?.len() == 0;
+        let csv = csv::WriterBuilder::new().has_headers(empty).from_writer(file);
+        let jsonl = BufWriter::new(append("metrics.jsonl")?);
+        Ok(Folder { path: path.into(), csv, jsonl })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -81,9 +110,28 @@ impl Folder {
         self.jsonl.flush().map_err(Error::io("write", self.path.join("metrics.jsonl")))
     }
 
+    /// As [`flush`](Folder::flush), down to the disk.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.csv.get_ref().sync_data().map_err(Error::io("write", self.path.join("metrics.csv")))?;
+        self.jsonl.get_ref().sync_data().map_err(Error::io("write", self.path.join("metrics.jsonl")))
+    }
+
     fn line(&mut self, line: &Line<'_>) -> Result<()> {
         let mut text = serde_json::to_vec(line).expect("plain data");
         text.push(b'\n');
         self.jsonl.write_all(&text).map_err(Error::io("write", self.path.join("metrics.jsonl")))
     }
+}
+
+/// Keeps the lines for which `keep` holds. A last line without an end was being written when the run died: it goes.
+fn cut(path: &Path, keep: impl Fn(usize, &str) -> bool) -> Result<()> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("read", path)(e)),
+    };
+    let whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n')).enumerate();
+    let kept: String = whole.filter(|(i, l)| keep(*i, l.trim_end())).map(|(_, l)| l).collect();
+    if kept == text { Ok(()) } else { write_atomically(path, kept.as_bytes()) }
 }

@@ -5,13 +5,19 @@
 //! | [`options`] | what to train, on what, how; checked before anything starts |
 //! | [`folder`] | `runs/<name>/`: metrics, configuration, checkpoint |
 //! | [`checkpoint`] | weights, optimizer, scaler and position in one safetensors file |
+//! | [`resume`] | what must hold before a run is continued |
+//! | [`facts`] | settings, identity of data and program |
+//! | [`evaluate`] | a checkpoint's loss and accuracy; its weights for others |
 //! | [`report`] | what comes out |
 //! | [`train`](fn@train) | the run itself |
 
 pub mod checkpoint;
+pub mod evaluate;
+pub mod facts;
 pub mod folder;
 pub mod options;
 pub mod report;
+pub mod resume;
 mod training;
 
 pub use options::{LossScale, TrainOptions};

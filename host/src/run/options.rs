@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use systole_isa::frame::scaler::{self, Mode};
 
+use crate::compile::Optimizer;
 use crate::driver::device::DeviceOptions;
 use crate::error::{Error, Result};
 
@@ -80,6 +81,10 @@ pub struct TrainOptions {
     pub runs: PathBuf,
     /// Name of the run; `None`: made from data, model and seed.
     pub name: Option<String>,
+    /// Steps between checkpoints, besides the one at the end of each epoch.
+    pub checkpoint_every: Option<u64>,
+    /// A run's folder, its name in `runs`, or a checkpoint: continue it.
+    pub resume: Option<PathBuf>,
 }
 
 impl Default for TrainOptions {
@@ -100,6 +105,8 @@ impl Default for TrainOptions {
             firmware_elf: None,
             runs: "runs".into(),
             name: None,
+            checkpoint_every: None,
+            resume: None,
         }
     }
 }
@@ -121,6 +128,12 @@ impl TrainOptions {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(Error::value("--momentum", self.momentum, "it must be at least 0 and below 1"));
         }
+        if self.checkpoint_every == Some(0) {
+            return Err(Error::value("--checkpoint-every", 0, "it must be at least 1"));
+        }
+        if let (Some(name), Some(_)) = (&self.name, &self.resume) {
+            return Err(Error::value("--name", name, "a resumed run keeps its folder: leave --name out"));
+        }
         if let Some(name) = &self.name {
             let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             if name.is_empty() || name.starts_with('.') || !name.chars().all(good) {
@@ -128,6 +141,11 @@ impl TrainOptions {
             }
         }
         Ok(())
+    }
+
+    /// The optimizer to compile.
+    pub fn optimizer(&self) -> Optimizer {
+        Optimizer::Sgd { momentum: self.momentum != 0.0 }
     }
 
     /// The scaler's state at the start.

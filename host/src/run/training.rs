@@ -1,16 +1,16 @@
 //! The run itself.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use systole_isa::frame::scaler;
 use systole_isa::frame::step::Outcome;
 
-use super::checkpoint;
+use super::checkpoint::{self, Checkpoint, Position};
 use super::folder::Folder;
 use super::options::TrainOptions;
 use super::report::{Epoch, Progress, Step, TrainReport};
-use crate::compile::{self, Optimizer};
+use super::{facts, resume};
+use crate::compile;
 use crate::data::{Dataset, permutation};
 use crate::driver::device::DeviceKind;
 use crate::driver::log::LogDecoder;
@@ -36,7 +36,7 @@ pub fn train_on(device: Device, options: &TrainOptions, progress: &mut dyn Progr
     run(options, device, model, data, progress)
 }
 
-fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
+pub(super) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     options.check()?;
     let model = parse_model(&options.model)?;
     let data = Dataset::open(&options.data)?;
@@ -52,22 +52,11 @@ fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
 }
 
 /// A model from its notation, or from a file that holds it.
-fn parse_model(spec: &str) -> Result<Model> {
+pub(super) fn parse_model(spec: &str) -> Result<Model> {
     let path = std::path::Path::new(spec);
     let text =
         if path.is_file() { std::fs::read_to_string(path).map_err(Error::io("read", path))? } else { spec.into() };
     Model::mlp(text.trim()).map_err(|e| Error::InvalidModel { spec: spec.into(), reason: e.to_string() })
-}
-
-/// What a run sums up.
-#[derive(Default)]
-struct Totals {
-    steps: u64,
-    skipped: u64,
-    cycles: u64,
-    rows: u64,
-    simulated: u64,
-    training_time: Duration,
 }
 
 struct Logger {
@@ -84,6 +73,26 @@ impl Logger {
     }
 }
 
+/// A run in progress.
+struct Run<'a> {
+    options: &'a TrainOptions,
+    model: Model,
+    data: Dataset,
+    session: Session,
+    folder: Folder,
+    logger: Logger,
+    config: serde_json::Value,
+    position: Position,
+    /// The next step's loss scale.
+    scale: f64,
+    /// Simulated cycles while training, and the real time that they took: both of this process alone.
+    simulated: u64,
+    training_time: Duration,
+    kind: DeviceKind,
+    has_cycles: bool,
+    device_name: String,
+}
+
 fn run(
     options: &TrainOptions,
     device: Device,
@@ -91,135 +100,258 @@ fn run(
     data: Dataset,
     progress: &mut dyn Progress,
 ) -> Result<TrainReport> {
-    let machine = device.info.machine;
-    let has_cycles = device.has_cycles();
-    let simulated = device.kind == DeviceKind::Rtl;
-    let mut logger = Logger { decoder: log_decoder(options, &device, progress)? };
-    let optimizer = Optimizer::Sgd { momentum: options.momentum != 0.0 };
-    let compiled = compile::network(&model.graph, options.batch, optimizer, machine)
-        .map_err(|e| Error::from_compiler(&model.name, e))?;
-    let macs_per_row = compiled.macs_per_step / u64::from(compiled.batch);
-    let pes = f64::from(machine.lanes).powi(2);
-    let utilization = |rows: u64, cycles: u64| {
-        (has_cycles && cycles > 0).then(|| (rows * macs_per_row) as f64 / (pes * cycles as f64))
-    };
+    let mut run = Run::start(options, device, model, data, progress)?;
+    progress.start(run.steps_per_epoch(), options.epochs);
+    let mut test = None;
+    while run.position.epochs < options.epochs {
+        test = Some(run.epoch(progress)?);
+    }
+    run.finish(test, progress)
+}
 
-    let name = options.name.clone().unwrap_or_else(|| default_name(&data, &model, options.seed));
-    let mut folder = Folder::create(&options.runs, &name)?;
-    let config = config(options, &model, &data, &device);
-    folder.write_json("config.json", &config)?;
-    let device_name = if device.kind == DeviceKind::Serial { device.link.name() } else { options.device.name.clone() };
+impl<'a> Run<'a> {
+    /// Compiles, opens the folder, uploads everything; from a checkpoint where one is to be resumed.
+    fn start(
+        options: &'a TrainOptions,
+        device: Device,
+        model: Model,
+        data: Dataset,
+        progress: &mut dyn Progress,
+    ) -> Result<Run<'a>> {
+        let logger = Logger { decoder: log_decoder(options, &device, progress)? };
+        let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)
+            .map_err(|e| Error::from_compiler(&model.name, e))?;
+        let config = facts::config(options, &model, &data, &device);
+        let (kind, has_cycles) = (device.kind, device.has_cycles());
+        let device_name = if kind == DeviceKind::Serial { device.link.name() } else { options.device.name.clone() };
 
-    progress.phase("uploading program and parameters");
-    let weights = Weights { masters: initialize(&model.graph, options.seed), state: Vec::new() };
-    let mut session = Session::start(device, compiled, &weights, &options.scaler(), data.scale)?;
+        // everything about a checkpoint is checked before anything is written
+        let resumed = match &options.resume {
+            Some(what) => Some(resume::open(what, &options.runs, &compiled, &config, &data, options.epochs)?),
+            None => None,
+        };
+        let name = options.name.clone().unwrap_or_else(|| facts::default_name(&data, &model, options.seed));
+        let folder = match &resumed {
+            Some(r) => Folder::reopen(&r.folder, &r.position)?,
+            None => Folder::create(&options.runs, &name)?,
+        };
+        folder.write_json("config.json", &config)?;
+        let (weights, words, position) = match resumed {
+            Some(r) => (r.weights, r.scaler, r.position),
+            None => {
+                let masters = initialize(&model.graph, options.seed);
+                (Weights { masters, state: Vec::new() }, options.scaler(), Position::default())
+            }
+        };
+        progress.phase("uploading program and parameters");
+        let session = Session::start(device, compiled, &weights, &words, data.scale)?;
+        let scale = f64::exp2(f64::from(words[scaler::EXPONENT] as i32));
+        let (simulated, training_time) = (0, Duration::ZERO);
+        let mut run = Run {
+            options,
+            model,
+            data,
+            session,
+            folder,
+            logger,
+            config,
+            position,
+            scale,
+            simulated,
+            training_time,
+            kind,
+            has_cycles,
+            device_name,
+        };
+        if run.position == Position::default() {
+            // from here on a run can be continued, whenever it dies
+            run.checkpoint()?;
+        }
+        Ok(run)
+    }
 
-    let hyper = Hyper { lr: options.lr, momentum: options.momentum };
-    let steps_per_epoch = data.train.len().div_ceil(options.batch as usize) as u64;
-    progress.start(steps_per_epoch, options.epochs);
-    let mut totals = Totals::default();
-    let mut scale = f64::exp2(f64::from(options.scaler()[scaler::EXPONENT] as i32));
-    let mut last = Score::default();
-    let (mut trained, mut tested) = (Weights::default(), Score::default());
-    for epoch in 1..=options.epochs {
-        let order = permutation(options.seed, u64::from(epoch), data.train.len());
-        let mut score = Score::default();
-        let (started, cycles_before, rows_before) = (Instant::now(), totals.cycles, totals.rows);
-        let simulated_before = session.device().link.cycles();
+    fn steps_per_epoch(&self) -> u64 {
+        self.data.train.len().div_ceil(self.options.batch as usize) as u64
+    }
+
+    /// Trains to the end of the current epoch, evaluates, writes a checkpoint. Returns the score on the test rows.
+    fn epoch(&mut self, progress: &mut dyn Progress) -> Result<Score> {
+        let epoch = self.position.epochs + 1;
+        let order = permutation(self.options.seed, u64::from(epoch), self.data.train.len());
+        let (steps, started) = (self.steps_per_epoch(), Instant::now());
+        while self.position.step_in_epoch < steps {
+            let left = steps - self.position.step_in_epoch;
+            // a checkpoint needs the device at rest, so the steps between two of them are one conversation
+            let count = match self.options.checkpoint_every {
+                Some(every) => left.min(every - self.position.steps % every),
+                None => left,
+            };
+            let first = self.position.step_in_epoch as usize * self.options.batch as usize;
+            let end = (first + count as usize * self.options.batch as usize).min(order.len());
+            self.steps(epoch, &order[first..end], progress)?;
+            if count < left {
+                self.checkpoint()?;
+            }
+        }
+        let test = self.session.evaluate(&self.data.test)?;
+        let score = Score::from(self.position.score);
+        let summary = Epoch {
+            epoch,
+            steps: self.position.steps,
+            skipped: self.position.skipped,
+            train_loss: score.mean_loss(),
+            train_accuracy: score.accuracy(),
+            test_loss: test.mean_loss(),
+            test_accuracy: test.accuracy(),
+            loss_scale: self.scale,
+            cycles: self.has_cycles.then_some(self.position.epoch_cycles),
+            array_utilization: self.utilization(score.rows as u64, self.position.epoch_cycles),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        self.folder.epoch(&summary)?;
+        self.position = Position {
+            epochs: epoch,
+            step_in_epoch: 0,
+            epoch_cycles: 0,
+            score: Score::default().into(),
+            last: score.into(),
+            ..self.position.clone()
+        };
+        // after the metrics: a resumed run cuts them back to the checkpoint, but could not make up for lost ones
+        self.checkpoint()?;
+        progress.epoch(&summary);
+        Ok(test)
+    }
+
+    /// Trains on consecutive batches of an epoch.
+    fn steps(&mut self, epoch: u32, order: &[usize], progress: &mut dyn Progress) -> Result<()> {
+        let (started, simulated_before) = (Instant::now(), self.session.device().link.cycles());
+        let hyper = Hyper { lr: self.options.lr, momentum: self.options.momentum };
+        let Run { session, data, position, folder, logger, scale, has_cycles, .. } = self;
+        let mut score = Score::from(position.score);
         let mut forward = None;
-        let outcome = session.train(&data.train, &order, hyper, |link, rows, reply| {
+        let outcome = session.train(&data.train, order, hyper, |link, rows, reply| {
             logger.drain(link, progress);
-            totals.steps += 1;
-            totals.cycles += u64::from(reply.cycles);
-            totals.rows += rows as u64;
-            totals.skipped += u64::from(reply.outcome != Outcome::Updated);
-            scale = f64::exp2(f64::from(reply.exponent_next));
+            position.steps += 1;
+            position.step_in_epoch += 1;
+            position.cycles += u64::from(reply.cycles);
+            position.epoch_cycles += u64::from(reply.cycles);
+            position.rows += rows as u64;
+            position.skipped += u64::from(reply.outcome != Outcome::Updated);
+            *scale = f64::exp2(f64::from(reply.exponent_next));
             score.add(rows, reply.loss, reply.correct);
+            position.score = score.into();
             let step = Step {
-                step: totals.steps,
+                step: position.steps,
                 epoch,
                 rows,
                 loss: reply.loss,
                 correct: reply.correct as u32,
                 loss_scale: f64::exp2(f64::from(reply.exponent_used)),
                 outcome: outcome_name(reply.outcome),
-                skipped: totals.skipped,
+                skipped: position.skipped,
                 cycles: has_cycles.then_some(u64::from(reply.cycles)),
             };
             folder.step(&step)?;
             progress.step(&step);
             if reply.outcome == Outcome::SkippedForward {
                 forward = Some(*reply);
-                return Err(Error::ForwardNotFinite { step: totals.steps, place: String::new() });
+                return Err(Error::ForwardNotFinite { step: position.steps, place: String::new() });
             }
             if reply.skips_in_a_row >= MOST_SKIPS && reply.exponent_next == reply.exponent_used {
-                return Err(Error::ScaleExhausted { step: totals.steps, skips: reply.skips_in_a_row, scale });
+                let (step, skips) = (position.steps, reply.skips_in_a_row);
+                return Err(Error::ScaleExhausted { step, skips, scale: *scale });
             }
             if progress.interrupted() {
                 return Err(Error::Interrupted { kept: String::new() });
             }
             Ok(())
         });
-        totals.training_time += started.elapsed();
-        if let (Some(before), Some(after)) = (simulated_before, session.device().link.cycles()) {
-            totals.simulated += after - before;
+        self.training_time += started.elapsed();
+        if let (Some(before), Some(after)) = (simulated_before, self.session.device().link.cycles()) {
+            self.simulated += after - before;
         }
-        if let Err(e) = outcome {
-            folder.flush()?;
-            return Err(match (e, forward) {
-                (Error::ForwardNotFinite { step, .. }, Some(reply)) => session.forward_error(step, &reply),
-                (Error::Interrupted { .. }, _) => Error::Interrupted { kept: kept(&folder, epoch - 1) },
-                (e, _) => e,
-            });
+        match (outcome, forward) {
+            (Err(Error::ForwardNotFinite { step, .. }), Some(reply)) => {
+                self.folder.flush()?;
+                Err(self.session.forward_error(step, &reply))
+            }
+            (Err(Error::Interrupted { .. }), _) => {
+                self.checkpoint()?;
+                let folder = self.folder.path().display();
+                let kept = format!("; the checkpoint after step {} is in {folder}", self.position.steps);
+                Err(Error::Interrupted { kept })
+            }
+            (Err(e), _) => {
+                self.folder.flush()?;
+                Err(e)
+            }
+            (Ok(()), _) => Ok(()),
         }
-        let test = session.evaluate(&data.test)?;
-        trained = session.weights()?;
-        let words = session.scaler()?;
-        let file = folder.path().join("checkpoint.safetensors");
-        let metadata = metadata(&config, &model, &data, options, epoch, totals.steps, &words);
-        checkpoint::save(&file, &session.compiled().parameters, &trained, metadata)?;
-        let cycles = totals.cycles - cycles_before;
-        let summary = Epoch {
-            epoch,
-            steps: totals.steps,
-            skipped: totals.skipped,
-            train_loss: score.mean_loss(),
-            train_accuracy: score.accuracy(),
-            test_loss: test.mean_loss(),
-            test_accuracy: test.accuracy(),
-            loss_scale: scale,
-            cycles: has_cycles.then_some(cycles),
-            array_utilization: utilization(totals.rows - rows_before, cycles),
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        folder.epoch(&summary)?;
-        progress.epoch(&summary);
-        (last, tested) = (score, test);
     }
-    let train = session.evaluate(&data.train)?;
-    logger.drain(&mut session.device().link, progress);
-    progress.finish();
-    let khz = totals.simulated as f64 / totals.training_time.as_secs_f64() / 1000.0;
-    let report = TrainReport {
-        device: device_name.clone(),
-        model: model.name.clone(),
-        seed: options.seed,
-        epochs: options.epochs,
-        steps: totals.steps,
-        skipped: totals.skipped,
-        final_loss: Some(last.mean_loss()).filter(|l| l.is_finite()),
-        train_accuracy: train.accuracy(),
-        test_accuracy: tested.accuracy(),
-        loss_scale: scale,
-        weights_sha256: trained.sha256(),
-        cycles: has_cycles.then_some(totals.cycles),
-        macs: totals.rows * macs_per_row,
-        array_utilization: utilization(totals.rows, totals.cycles),
-        sim_khz: simulated.then_some(khz),
-        run_dir: folder.path().display().to_string(),
-    };
-    folder.write_json("result.json", &report)?;
-    Ok(report)
+
+    /// Writes a checkpoint of this moment, in place of the last one. The metrics up to here are on the disk before it.
+    fn checkpoint(&mut self) -> Result<()> {
+        self.folder.sync()?;
+        let weights = self.session.weights()?;
+        let words = self.session.scaler()?;
+        let compiled = self.session.compiled();
+        let facts = [
+            ("model", self.model.name.clone()),
+            ("data", self.data.name.clone()),
+            ("data_sha256", facts::data_sha256(&self.data)),
+            ("seed", self.options.seed.to_string()),
+            ("config", self.config.to_string()),
+            ("program_sha256", facts::program_sha256(compiled)),
+        ];
+        Checkpoint::new(&compiled.parameters, &weights, &words, &self.position, &facts)
+            .save(&self.folder.path().join(checkpoint::FILE))
+    }
+
+    fn macs_per_row(&self) -> u64 {
+        let compiled = self.session.compiled();
+        compiled.macs_per_step / u64::from(compiled.batch)
+    }
+
+    fn utilization(&self, rows: u64, cycles: u64) -> Option<f64> {
+        let pes = f64::from(self.session.compiled().machine.lanes).powi(2);
+        let share = || (rows * self.macs_per_row()) as f64 / (pes * cycles as f64);
+        (self.has_cycles && cycles > 0).then(share)
+    }
+
+    /// Evaluates, writes `result.json`.
+    fn finish(mut self, test: Option<Score>, progress: &mut dyn Progress) -> Result<TrainReport> {
+        let train = self.session.evaluate(&self.data.train)?;
+        let test = match test {
+            Some(score) => score,
+            None => self.session.evaluate(&self.data.test)?,
+        };
+        let weights = self.session.weights()?;
+        self.logger.drain(&mut self.session.device().link, progress);
+        progress.finish();
+        let at = &self.position;
+        let khz = self.simulated as f64 / self.training_time.as_secs_f64() / 1000.0;
+        let report = TrainReport {
+            device: self.device_name.clone(),
+            model: self.model.name.clone(),
+            seed: self.options.seed,
+            epochs: self.options.epochs,
+            steps: at.steps,
+            skipped: at.skipped,
+            final_loss: Some(Score::from(at.last).mean_loss()).filter(|l| l.is_finite()),
+            train_accuracy: train.accuracy(),
+            test_accuracy: test.accuracy(),
+            loss_scale: self.scale,
+            weights_sha256: weights.sha256(),
+            cycles: self.has_cycles.then_some(at.cycles),
+            macs: at.rows * self.macs_per_row(),
+            array_utilization: self.utilization(at.rows, at.cycles),
+            sim_khz: (self.kind == DeviceKind::Rtl && self.simulated > 0).then_some(khz),
+            run_dir: self.folder.path().display().to_string(),
+        };
+        self.folder.write_json("result.json", &report)?;
+        Ok(report)
+    }
 }
 
 fn outcome_name(o: Outcome) -> &'static str {
@@ -228,22 +360,6 @@ fn outcome_name(o: Outcome) -> &'static str {
         Outcome::SkippedGradient => "skipped_gradient",
         Outcome::SkippedForward => "skipped_forward",
     }
-}
-
-fn kept(folder: &Folder, epochs: u32) -> String {
-    match epochs {
-        0 => format!("; no epoch was complete yet, so {} holds no checkpoint", folder.path().display()),
-        n => format!("; the checkpoint after epoch {n} is in {}", folder.path().display()),
-    }
-}
-
-fn default_name(data: &Dataset, model: &Model, seed: u64) -> String {
-    let text = format!("{}-{}-s{seed}", data.name, model.name);
-    text.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
-        .collect::<String>()
-        .trim_matches('-')
-        .into()
 }
 
 fn log_decoder(options: &TrainOptions, device: &Device, progress: &mut dyn Progress) -> Result<Option<LogDecoder>> {
@@ -262,50 +378,4 @@ fn log_decoder(options: &TrainOptions, device: &Device, progress: &mut dyn Progr
             "the strings of the log are in the firmware's ELF file: add --firmware-elf FILE",
         )),
     }
-}
-
-fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &Device) -> serde_json::Value {
-    let m = device.info.machine;
-    serde_json::json!({
-        "device": options.device.name,
-        "data": data.name,
-        "model": model.name,
-        "epochs": options.epochs,
-        "batch": options.batch,
-        "lr": options.lr,
-        "momentum": options.momentum,
-        "loss_scale": options.loss_scale,
-        "loss_scale_init": f64::exp2(f64::from(options.loss_scale_init)),
-        "growth_interval": options.growth_interval,
-        "seed": options.seed,
-        "feature_scale": f64::exp2(f64::from(data.scale)),
-        "lanes": m.lanes,
-        "vector_lanes": m.vector_lanes,
-        "design_hash": format!("{:08x}", device.info.design_hash),
-        "firmware_hash": format!("{:08x}", device.info.firmware_hash),
-        "isa_version": systole_isa::ISA_VERSION,
-        "version": env!("CARGO_PKG_VERSION"),
-    })
-}
-
-fn metadata(
-    config: &serde_json::Value,
-    model: &Model,
-    data: &Dataset,
-    options: &TrainOptions,
-    epoch: u32,
-    step: u64,
-    words: &[u32; scaler::WORDS],
-) -> HashMap<String, String> {
-    let entries = [
-        ("format", "systole-checkpoint-1".to_string()),
-        ("model", model.name.clone()),
-        ("data", data.name.clone()),
-        ("seed", options.seed.to_string()),
-        ("epoch", epoch.to_string()),
-        ("step", step.to_string()),
-        ("scaler", serde_json::to_string(words).expect("numbers")),
-        ("config", config.to_string()),
-    ];
-    entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
 }

@@ -1,0 +1,47 @@
+//! A run moves from the model to the hardware, and back, in the middle of an epoch.
+
+use systole::driver::device::DeviceOptions;
+use systole::error::Error;
+use systole::run::{Progress, Silent, Step, TrainOptions, train};
+
+struct StopAfter(u64, bool);
+impl Progress for StopAfter {
+    fn step(&mut self, s: &Step) {
+        self.1 = s.step >= self.0;
+    }
+    fn interrupted(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn a_run_wanders_between_devices() {
+    let runs = tempfile::tempdir().expect("a temporary folder");
+    let base = |device: &str, lanes| TrainOptions {
+        device: DeviceOptions { name: device.into(), lanes: Some(lanes), baud: None },
+        runs: runs.path().into(),
+        epochs: 1,
+        seed: 7,
+        loss_scale_init: 24,
+        growth_interval: 10,
+        ..TrainOptions::default()
+    };
+    let whole = train(&base("model", 8), &mut Silent).expect("the whole run");
+    assert!(whole.skipped > 0);
+    let folder = runs.path().join("wanderer");
+    // (device, lanes, stopped after this step)
+    let stages = [("model", 4, 11), ("rtl", 8, 19), ("model", 8, 30), ("rtl", 8, 33)];
+    for (i, (device, lanes, stop)) in stages.into_iter().enumerate() {
+        let mut options = base(device, lanes);
+        match i {
+            0 => options.name = Some("wanderer".into()),
+            _ => options.resume = Some(folder.clone()),
+        }
+        let e = train(&options, &mut StopAfter(stop, false)).expect_err("it is stopped");
+        assert!(matches!(e, Error::Interrupted { .. }), "{device}: {e}");
+    }
+    let last = train(&TrainOptions { resume: Some(folder), ..base("rtl", 8) }, &mut Silent).expect("the rest");
+    assert_eq!(last.weights_sha256, whole.weights_sha256);
+    assert_eq!((last.steps, last.skipped, last.loss_scale), (whole.steps, whole.skipped, whole.loss_scale));
+    assert_eq!(last.final_loss, whole.final_loss);
+}
