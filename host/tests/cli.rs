@@ -270,3 +270,32 @@ fn ctrl_c_keeps_the_last_checkpoint() {
     assert!(text.contains("interrupted") && text.contains("runs/r"), "{text}");
     assert!(safetensors::SafeTensors::deserialize(&std::fs::read(&checkpoint).unwrap()).is_ok());
 }
+
+#[cfg(unix)]
+#[test]
+fn closed_standard_streams_do_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = format!("'{}' train --device model --epochs 1 --json", env!("CARGO_BIN_EXE_systole"));
+    let shell = |line: &str| {
+        Command::new("sh").current_dir(dir.path()).args(["-c", &format!("{train} {line}")]).output().unwrap()
+    };
+    assert_eq!(json(&shell("<&-"))["steps"], 45);
+    for line in [">&-", "| true", "2>&-", "<&- 2>&-"] {
+        let out = shell(line);
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"), "{line}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("runs")).unwrap().count(), 5);
+}
+
+#[test]
+fn completions_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let out = systole(Path::new("."), &["completions", shell]);
+        let script = String::from_utf8(out.stdout).unwrap();
+        for command in ["train", "gemm", "devices", "completions"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    assert_eq!(systole(Path::new("."), &["completions", "dos"]).status.code(), Some(2));
+}

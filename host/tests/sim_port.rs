@@ -150,3 +150,28 @@ fn impossible_lines_are_refused() {
     assert_eq!(std::fs::read_to_string(dir.path().join("precious")).unwrap(), "kept");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn devices_tells_who_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Sim::start(dir.path(), &["--pty", "--device", "model", "--lanes", "4"]);
+    let (silent, slave) = serialport::TTYPort::pair().unwrap();
+    let silent_path = serialport::SerialPort::name(&slave).unwrap();
+    drop(slave);
+    let devices = |ports: &[&str]| {
+        let args = [&["devices", "--json", "--timeout", "0.5"], ports].concat();
+        let out = Command::new(SYSTOLE).current_dir(dir.path()).args(args).output().unwrap();
+        (out.status.code(), serde_json::from_slice::<Value>(&out.stdout).unwrap(), out.stderr)
+    };
+    let (code, report, _) = devices(&[sim.connect()]);
+    assert_eq!((code, &report["devices"][0]["device"]["lanes"]), (Some(0), &4.into()));
+    let (code, report, stderr) = devices(&[&silent_path, sim.connect(), "/dev/no-such-port"]);
+    assert_eq!(code, Some(5), "{}", String::from_utf8_lossy(&stderr));
+    let found = report["devices"].as_array().unwrap();
+    assert!(
+        found[0]["device"].is_null() && found[0]["error"].as_str().unwrap().contains("did not answer within 0.5 s")
+    );
+    assert_eq!(found[1]["device"]["hmem_elements"], 1 << 17);
+    assert!(found[2]["error"].as_str().unwrap().contains("no-such-port"));
+    drop(silent);
+}

@@ -1,6 +1,8 @@
 //! The command line of `systole`. Results go to stdout (with `--json`: one object), everything else to stderr.
 
 mod bench;
+mod completions;
+mod devices;
 mod eval;
 mod export;
 mod gemm;
@@ -44,7 +46,9 @@ enum Command {
     Verify(verify::Verify),
     #[cfg(unix)]
     Sim(sim::SimArgs),
+    Devices(devices::DevicesArgs),
     Setup(setup::SetupArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Which device, and how.
@@ -113,7 +117,9 @@ fn run(command: Command) -> Result<()> {
         Command::Verify(a) => a.run(),
         #[cfg(unix)]
         Command::Sim(a) => a.run(),
+        Command::Devices(a) => a.run(),
         Command::Setup(a) => a.run(),
+        Command::Completions(a) => a.run(),
     }
 }
 

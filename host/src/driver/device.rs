@@ -63,15 +63,19 @@ impl Device {
                 Device::greet(port, DeviceKind::Rtl, elf, options)
             }
             "" => Err(Error::UnknownDevice { name: String::new(), reason: "the name is empty".into() }),
-            name if name.starts_with(tcp::PREFIX) => {
-                let port = TcpPort::open(&name[tcp::PREFIX.len()..])?;
-                Device::greet(Box::new(port), DeviceKind::Serial, None, options)
-            }
-            path => {
-                let port = SerialPort::open(path, options.baud.unwrap_or(serial::BAUD))?;
-                Device::greet(Box::new(port), DeviceKind::Serial, None, options)
+            line => {
+                let port = open_line(line, options.baud.unwrap_or(serial::BAUD))?;
+                Device::greet(port, DeviceKind::Serial, None, options)
             }
         }
+    }
+
+    /// Says hello on a serial port or `tcp:HOST:PORT`, and leaves again. Gives up after `limit`.
+    pub fn probe(line: &str, baud: u32, limit: Duration) -> Result<DeviceInfo> {
+        let timeouts = Timeouts { deadline: limit, ..timeouts(DeviceKind::Serial) };
+        let mut link = Link::new(open_line(line, baud)?, timeouts);
+        link.phase("saying hello");
+        link.hello()
     }
 
     /// A device on a port that is open already.
@@ -106,6 +110,13 @@ impl Device {
     pub fn has_cycles(&self) -> bool {
         self.kind != DeviceKind::Model
     }
+}
+
+fn open_line(name: &str, baud: u32) -> Result<Box<dyn Port>> {
+    Ok(match name.strip_prefix(tcp::PREFIX) {
+        Some(address) => Box::new(TcpPort::open(address)?),
+        None => Box::new(SerialPort::open(name, baud)?),
+    })
 }
 
 /// A simulated device, `rtl` or `model`, that nobody has greeted yet.
