@@ -9,4 +9,5 @@ pub mod matrix;
 pub mod memory;
 pub mod mover;
 pub mod soc;
+pub mod uart;
 pub mod vector;

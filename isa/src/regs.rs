@@ -174,8 +174,24 @@ pub const RX_ERRORS: u32 = 0x408;
 pub const TX_HEAD: u32 = 0x410;
 /// Byte offset of the first frame not wholly sent yet (hardware).
 pub const TX_TAIL: u32 = 0x414;
-/// Clock cycles per UART bit in 1/65536 (boards and bit-level simulation; ignored by the byte port).
+/// Clock cycles per UART bit in 1/65536 (boards and bit-level simulation; ignored by the byte port). 0, as after reset: the
+/// rate that the UART was built with.
 pub const UART_DIVISOR: u32 = 0x420;
+/// Read: bit 0 there is a UART, bit 1 it still sends, 15:8 bytes received and lost because the one before was not taken,
+/// 31:16 bytes received without a stop bit and dropped. Both counts wrap. Zero behind a byte port.
+pub const UART_STATUS: u32 = 0x424;
+/// Smallest value of [`UART_DIVISOR`], beside 0: eight cycles a bit.
+pub const UART_SHORTEST_BIT: u32 = 8 << 16;
+
+/// The [`UART_DIVISOR`] that makes `baud` bits per second of `clock_hz`, to the nearest; `None` where a bit would be shorter
+/// than [`UART_SHORTEST_BIT`] or last 65536 cycles and more.
+pub const fn uart_divisor(clock_hz: u32, baud: u32) -> Option<u32> {
+    if baud == 0 {
+        return None;
+    }
+    let divisor = (((clock_hz as u64) << 16) + baud as u64 / 2) / baud as u64;
+    if divisor < UART_SHORTEST_BIT as u64 || divisor > u32::MAX as u64 { None } else { Some(divisor as u32) }
+}
 
 // ---- board ----
 /// Write: LEDs, bits 7:0.

@@ -105,6 +105,8 @@ pub struct Link {
     pub mover_write_grant: Signal<Out, Bit>,
     /// Clock cycles per UART bit in 1/65536, for the UART in front of the byte port, where there is one.
     pub uart_divisor: Signal<Out, Bits<32>>,
+    /// As [`systole_isa::regs::UART_STATUS`]; zero where there is none.
+    pub uart_status: Signal<In, Bits<32>>,
     rx_ring: WordMemory,
     tx_ring: WordMemory,
     deframer: Deframer,
@@ -147,6 +149,7 @@ impl Link {
             mover_write_data: Default::default(),
             mover_write_grant: Default::default(),
             uart_divisor: Default::default(),
+            uart_status: Default::default(),
             rx_ring: WordMemory::new(rx),
             tx_ring: WordMemory::new(tx),
             deframer: Deframer::new(rx),
@@ -216,6 +219,9 @@ impl Logic for Link {
             }
             if self.addr.val() == 0x420 {
                 self.answer.d.next = self.divisor.q.val();
+            }
+            if self.addr.val() == 0x424 {
+                self.answer.d.next = self.uart_status.val();
             }
         }
         if self.sel.val() & self.we.val() {

@@ -48,6 +48,10 @@ pub struct Soc {
     pub tx_data: Signal<Out, Bits<8>>,
     /// It is taken.
     pub tx_ready: Signal<In, Bit>,
+    /// Clock cycles per bit in 1/65536 for a UART before the byte port; 0: the one that it was built with.
+    pub uart_divisor: Signal<Out, Bits<32>>,
+    /// Status of that UART ([`systole_isa::regs::UART_STATUS`]); zero where there is none.
+    pub uart_status: Signal<In, Bits<32>>,
     /// LEDs.
     pub leds: Signal<Out, Bits<8>>,
     /// What firmware gave up with.
@@ -91,6 +95,8 @@ impl Soc {
             tx_valid: Default::default(),
             tx_data: Default::default(),
             tx_ready: Default::default(),
+            uart_divisor: Default::default(),
+            uart_status: Default::default(),
             leds: Default::default(),
             panic: Default::default(),
             panic_valid: Default::default(),
@@ -169,6 +175,8 @@ impl Logic for Soc {
         self.tx_valid.next = self.link.tx_valid.val();
         self.tx_data.next = self.link.tx_data.val();
         self.link.tx_ready.next = self.tx_ready.val();
+        self.uart_divisor.next = self.link.uart_divisor.val();
+        self.link.uart_status.next = self.uart_status.val();
 
         // rings: bus and mover
         self.link.bus_read.next = self.bus.rx_read.val();
