@@ -9,6 +9,7 @@
 //! | [`driver`] | the link to a device: frames, retransmission, typed requests, training sessions |
 //! | [`run`] | a training run from start to end: epochs, metrics, checkpoints, progress |
 //! | [`npy`] | NumPy's array files |
+//! | [`exponents`] | histograms of exponents |
 //! | [`error`] | the one error type, with causes, help and exit codes |
 //! | [`cli`] | the program `systole` |
 #![deny(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod compile;
 pub mod data;
 pub mod driver;
 pub mod error;
+pub mod exponents;
 pub mod graph;
 pub mod npy;
 pub mod reference;

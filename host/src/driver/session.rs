@@ -237,6 +237,16 @@ impl Session {
         Ok(out)
     }
 
+    /// Reads the gradients of the last step, FP16 and times its loss scale, in the order of the parameters. They last until
+    /// the next step or evaluation.
+    pub fn gradients(&mut self) -> Result<Vec<Vec<u16>>> {
+        self.device.link.phase("reading gradients back");
+        self.device.link.drain()?;
+        let link = &mut self.device.link;
+        let halves = |bytes: Vec<u8>| bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        self.compiled.parameters.iter().map(|p| Ok(halves(link.read(block(&p.gradient))?))).collect()
+    }
+
     /// The loss scaler's whole state.
     pub fn scaler(&mut self) -> Result<[u32; scaler::WORDS]> {
         self.device.link.scaler_get(SCALER)

@@ -18,6 +18,7 @@ use crate::compile::Parameter;
 use crate::driver::session::{Score, Weights};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
+use crate::run::report::{CycleSplit, Gradient};
 
 /// What `format` says.
 pub const FORMAT: &str = "systole-checkpoint-2";
@@ -68,6 +69,12 @@ pub struct Position {
     pub score: ScoreBits,
     /// Sums over the last complete epoch.
     pub last: ScoreBits,
+    /// Cycles of the unfinished epoch by what the engines did.
+    #[serde(default)]
+    pub split: CycleSplit,
+    /// The gradient of the last step, where that step is the last of the unfinished epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient: Option<Gradient>,
 }
 
 /// A checkpoint in memory.

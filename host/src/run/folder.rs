@@ -1,5 +1,5 @@
 //! `runs/<name>/`: `config.json`, `metrics.csv` (a line per step), `metrics.jsonl` (an object per step and per epoch),
-//! `checkpoint.safetensors`, and at the end `result.json`.
+//! `events.out.tfevents.…` (the same for TensorBoard), `checkpoint.safetensors`, and at the end `result.json`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::checkpoint::Position;
+use super::events::Events;
 use super::report::{Epoch, Step};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
@@ -20,6 +21,7 @@ pub struct Folder {
     path: PathBuf,
     csv: csv::Writer<File>,
     jsonl: BufWriter<File>,
+    events: Events,
 }
 
 #[derive(Serialize)]
@@ -43,7 +45,8 @@ impl Folder {
                     };
                     let csv = csv::Writer::from_writer(create("metrics.csv")?);
                     let jsonl = BufWriter::new(create("metrics.jsonl")?);
-                    return Ok(Folder { path, csv, jsonl });
+                    let events = Events::create(&path)?;
+                    return Ok(Folder { path, csv, jsonl, events });
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io("create", path)(e)),
@@ -77,7 +80,7 @@ impl Folder {
         let empty = file.metadata().map_err(Error::io("read", path))?.len() == 0;
         let csv = csv::WriterBuilder::new().has_headers(empty).from_writer(file);
         let jsonl = BufWriter::new(append("metrics.jsonl")?);
-        Ok(Folder { path: path.into(), csv, jsonl })
+        Ok(Folder { path: path.into(), csv, jsonl, events: Events::reopen(path, at)? })
     }
 
     /// Where it is.
@@ -95,11 +98,28 @@ impl Folder {
     /// Records a step.
     pub fn step(&mut self, step: &Step) -> Result<()> {
         self.csv.serialize(step).map_err(|e| Error::io("write", self.path.join("metrics.csv"))(e.into()))?;
+        let values = [
+            ("loss", Some(f64::from(step.loss))),
+            ("accuracy", Some(f64::from(step.correct) / step.rows as f64)),
+            ("loss_scale", Some(step.loss_scale)),
+            ("skipped", Some(step.skipped as f64)),
+            ("cycles", step.cycles.map(|c| c as f64)),
+        ];
+        self.events.scalars(step.step, &values)?;
         self.line(&Line::Step(step))
     }
 
     /// Records an epoch and makes sure that everything so far is in the files.
     pub fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        let values = [
+            ("epoch/train_loss", Some(epoch.train_loss)),
+            ("epoch/train_accuracy", Some(epoch.train_accuracy)),
+            ("epoch/test_loss", Some(epoch.test_loss)),
+            ("epoch/test_accuracy", Some(epoch.test_accuracy)),
+            ("epoch/gradient_norm", epoch.gradient_norm),
+            ("epoch/array_utilization", epoch.array_utilization),
+        ];
+        self.events.scalars(epoch.steps, &values)?;
         self.line(&Line::Epoch(epoch))?;
         self.flush()
     }
@@ -107,6 +127,7 @@ impl Folder {
     /// Makes sure that everything so far is in the files.
     pub fn flush(&mut self) -> Result<()> {
         self.csv.flush().map_err(Error::io("write", self.path.join("metrics.csv")))?;
+        self.events.flush()?;
         self.jsonl.flush().map_err(Error::io("write", self.path.join("metrics.jsonl")))
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`options`] | what to train, on what, how; checked before anything starts |
 //! | [`folder`] | `runs/<name>/`: metrics, configuration, checkpoint |
+//! | [`events`] | TensorBoard's event files |
 //! | [`checkpoint`] | weights, optimizer, scaler and position in one safetensors file |
 //! | [`resume`] | what must hold before a run is continued |
 //! | [`facts`] | settings, identity of data and program |
@@ -13,6 +14,7 @@
 
 pub mod checkpoint;
 pub mod evaluate;
+pub mod events;
 pub mod facts;
 pub mod folder;
 pub mod options;

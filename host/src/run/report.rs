@@ -1,6 +1,8 @@
 //! What comes out of a run, and who is told while it goes on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::exponents::Exponents;
 
 /// The result of a training run, as `systole train --json` prints it. What does not apply is null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,8 +87,80 @@ pub struct Epoch {
     pub cycles: Option<u64>,
     /// `macs / (lanes² · cycles)` over the epoch.
     pub array_utilization: Option<f64>,
+    /// L2 norm of the gradient of the epoch's last step, all parameters together, without the loss scale; null where that
+    /// step overflowed.
+    pub gradient_norm: Option<f64>,
+    /// Exponents of the same gradient, without the loss scale.
+    pub gradient: Exponents,
+    /// What the engines did in the cycles of its steps; null on the model.
+    pub split: Option<CycleSplit>,
     /// Seconds of real time.
     pub seconds: f64,
+}
+
+/// Clock cycles of training steps by what an engine did in them. Engines work side by side, so the two do not add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleSplit {
+    /// A segment was running; the rest of the steps' cycles belongs to firmware and link.
+    pub segments: u64,
+    /// Activations entered the systolic array.
+    pub matrix_streaming: u64,
+    /// The matrix engine had an instruction in hand.
+    pub matrix_busy: u64,
+    /// It waited for another instruction's result.
+    pub matrix_wait: u64,
+    /// A memory port refused it.
+    pub matrix_memory: u64,
+    /// The vector engine had an instruction in hand.
+    pub vector_busy: u64,
+    /// It waited for another instruction's result.
+    pub vector_wait: u64,
+    /// A memory port refused it.
+    pub vector_memory: u64,
+}
+
+impl CycleSplit {
+    /// Adds a step's counters, as [`crate::driver::requests::StepReply::counters`] orders them.
+    pub fn add(&mut self, counters: &[u32; 8]) {
+        let fields = [
+            &mut self.matrix_busy,
+            &mut self.matrix_wait,
+            &mut self.matrix_memory,
+            &mut self.vector_busy,
+            &mut self.vector_wait,
+            &mut self.vector_memory,
+            &mut self.segments,
+            &mut self.matrix_streaming,
+        ];
+        fields.into_iter().zip(counters).for_each(|(sum, &n)| *sum += u64::from(n));
+    }
+}
+
+/// A gradient as it lay in the device, without its loss scale.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gradient {
+    /// Bits of the sum of squares of all elements, as FP64.
+    square: u64,
+    /// Its exponents.
+    pub exponents: Exponents,
+}
+
+impl Gradient {
+    /// From FP16 elements that are the gradient times 2^`scale`.
+    pub fn new(tensors: &[Vec<u16>], scale: i32) -> Gradient {
+        let mut exponents = Exponents::default();
+        let mut sum = 0.0;
+        for tensor in tensors {
+            exponents.add_f16(tensor, scale);
+            sum += tensor.iter().map(|&b| f64::from(half::f16::from_bits(b).to_f32()).powi(2)).sum::<f64>();
+        }
+        Gradient { square: (sum * f64::exp2(f64::from(-2 * scale))).to_bits(), exponents }
+    }
+
+    /// L2 norm; `None` where an element is infinite or no number.
+    pub fn norm(&self) -> Option<f64> {
+        Some(f64::from_bits(self.square).sqrt()).filter(|n| n.is_finite())
+    }
 }
 
 /// Who is told how a run goes on. Nothing here may print to stdout.

@@ -8,7 +8,7 @@ use systole_isa::frame::step::Outcome;
 use super::checkpoint::{self, Checkpoint, Position};
 use super::folder::Folder;
 use super::options::TrainOptions;
-use super::report::{Epoch, Progress, Step, TrainReport};
+use super::report::{CycleSplit, Epoch, Gradient, Progress, Step, TrainReport};
 use super::{facts, resume};
 use crate::compile;
 use crate::data::{Dataset, permutation};
@@ -85,6 +85,8 @@ struct Run<'a> {
     position: Position,
     /// The next step's loss scale.
     scale: f64,
+    /// Exponent of the last step's loss scale.
+    scale_used: i32,
     /// Simulated cycles while training, and the real time that they took: both of this process alone.
     simulated: u64,
     training_time: Duration,
@@ -157,6 +159,7 @@ impl<'a> Run<'a> {
             config,
             position,
             scale,
+            scale_used: 0,
             simulated,
             training_time,
             kind,
@@ -193,6 +196,7 @@ impl<'a> Run<'a> {
                 self.checkpoint()?;
             }
         }
+        let gradient = self.gradient()?;
         let test = self.session.evaluate(&self.data.test)?;
         let score = Score::from(self.position.score);
         let summary = Epoch {
@@ -206,6 +210,9 @@ impl<'a> Run<'a> {
             loss_scale: self.scale,
             cycles: self.has_cycles.then_some(self.position.epoch_cycles),
             array_utilization: self.utilization(score.rows as u64, self.position.epoch_cycles),
+            gradient_norm: gradient.norm(),
+            gradient: gradient.exponents,
+            split: self.has_cycles.then_some(self.position.split),
             seconds: started.elapsed().as_secs_f64(),
         };
         self.folder.epoch(&summary)?;
@@ -215,6 +222,8 @@ impl<'a> Run<'a> {
             epoch_cycles: 0,
             score: Score::default().into(),
             last: score.into(),
+            split: CycleSplit::default(),
+            gradient: None,
             ..self.position.clone()
         };
         // after the metrics: a resumed run cuts them back to the checkpoint, but could not make up for lost ones
@@ -227,7 +236,7 @@ impl<'a> Run<'a> {
     fn steps(&mut self, epoch: u32, order: &[usize], progress: &mut dyn Progress) -> Result<()> {
         let (started, simulated_before) = (Instant::now(), self.session.device().link.cycles());
         let hyper = Hyper { lr: self.options.lr, momentum: self.options.momentum };
-        let Run { session, data, position, folder, logger, scale, has_cycles, .. } = self;
+        let Run { session, data, position, folder, logger, scale, scale_used, has_cycles, .. } = self;
         let mut score = Score::from(position.score);
         let mut forward = None;
         let outcome = session.train(&data.train, order, hyper, |link, rows, reply| {
@@ -238,7 +247,9 @@ impl<'a> Run<'a> {
             position.epoch_cycles += u64::from(reply.cycles);
             position.rows += rows as u64;
             position.skipped += u64::from(reply.outcome != Outcome::Updated);
+            position.split.add(&reply.counters);
             *scale = f64::exp2(f64::from(reply.exponent_next));
+            *scale_used = reply.exponent_used;
             score.add(rows, reply.loss, reply.correct);
             position.score = score.into();
             let step = Step {
@@ -277,6 +288,9 @@ impl<'a> Run<'a> {
                 Err(self.session.forward_error(step, &reply))
             }
             (Err(Error::Interrupted { .. }), _) => {
+                if self.position.step_in_epoch == self.steps_per_epoch() {
+                    self.position.gradient = Some(self.gradient()?);
+                }
                 self.checkpoint()?;
                 let folder = self.folder.path().display();
                 let kept = format!("; the checkpoint after step {} is in {folder}", self.position.steps);
@@ -287,6 +301,15 @@ impl<'a> Run<'a> {
                 Err(e)
             }
             (Ok(()), _) => Ok(()),
+        }
+    }
+
+    /// The last step's gradient, as it lies in the device: nothing may have run since. Where the run was stopped after the
+    /// last step of an epoch, the checkpoint has it.
+    fn gradient(&mut self) -> Result<Gradient> {
+        match self.position.gradient.take() {
+            Some(g) => Ok(g),
+            None => Ok(Gradient::new(&self.session.gradients()?, self.scale_used)),
         }
     }
 
