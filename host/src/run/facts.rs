@@ -7,6 +7,7 @@ use super::schedule::Shape;
 use crate::compile::{Clip, Compiled, Master};
 use crate::data::Dataset;
 use crate::driver::Device;
+use crate::driver::device::HALF_SUMS;
 use crate::error::{Error, Result};
 use crate::graph::Model;
 
@@ -69,6 +70,8 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "hysteresis": rules.hysteresis,
         "hysteresis_refill": if rules.refill_on_growth { "growth" } else { "good-step" },
         "max_skips": options.max_skips,
+        // not a setting of its own: the one device whose results differ
+        "accumulation": if options.device.name == HALF_SUMS { "fp16" } else { "fp32" },
         "seed": options.seed,
         "feature_scale": f64::exp2(f64::from(data.scale)),
         "lanes": m.lanes,
