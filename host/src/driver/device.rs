@@ -127,7 +127,7 @@ fn open_line(name: &str, baud: u32) -> Result<Box<dyn Port>> {
 pub fn simulated(name: &str, lanes: u32) -> Result<Box<dyn Port>> {
     let machine = machine(lanes)?;
     match name {
-        "model" => model(machine),
+        "model" => model(machine, false),
         "rtl" => Ok(super::rtl::open(machine)?.0),
         _ => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
     }
