@@ -55,6 +55,8 @@ pub struct Firmware<H: Hardware> {
     pub(crate) link: Link,
     pub(crate) segments: [Option<Segment>; MAX_SEGMENTS],
     pub(crate) scalers: [Scaler; MAX_SCALERS],
+    /// Per scaler: the first overflow of the window of steps that is open, as (program word, element address).
+    pub(crate) overflows: [Option<(u32, u32)>; MAX_SCALERS],
     pub(crate) transfer: Option<Transfer>,
     pub(crate) flight: Option<run::Flight>,
     pub(crate) requests: u32,
@@ -71,6 +73,7 @@ impl<H: Hardware> Firmware<H> {
             link,
             segments: [None; MAX_SEGMENTS],
             scalers: [Scaler::DISABLED; MAX_SCALERS],
+            overflows: [None; MAX_SCALERS],
             transfer: None,
             flight: None,
             requests: 0,

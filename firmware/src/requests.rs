@@ -291,6 +291,7 @@ impl<H: Hardware> Firmware<H> {
         let new = Scaler::from_words(&w).map_err(|word| (ErrorCode::BadScaler, [index, word as u32]))?;
         let slot = self.scalers.get_mut(index as usize).ok_or((ErrorCode::BadScaler, [index, MAX_SCALERS as u32]))?;
         *slot = new;
+        self.overflows[index as usize] = None;
         self.link.reply(&mut self.hw, f.kind, f.seq, &[]);
         Ok(())
     }

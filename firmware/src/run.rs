@@ -30,7 +30,11 @@ const REPORTED: [Counter; 8] = [
 /// What is in flight.
 #[derive(Clone, Copy)]
 enum Work {
-    Step { scaler: usize },
+    /// `more`: its window goes on after it.
+    Step {
+        scaler: usize,
+        more: bool,
+    },
     Run,
 }
 
@@ -112,7 +116,11 @@ impl<H: Hardware> Firmware<H> {
         self.hw.write(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch));
         self.hw.write(regs::EXP, -scaler.exponent as u32);
         let deadline = self.word(f, step::DEADLINE);
-        self.launch(f, Work::Step { scaler: index }, deadline, &[(compute, 0), (update, NO_UPDATE)]);
+        let work = Work::Step { scaler: index, more: what & step::MORE != 0 };
+        // once a window has met an overflow there will be no update: what else it computes is for the loss alone
+        let segments = [(compute, 0), (update, NO_UPDATE)];
+        let count = if self.overflows[index].is_some() { 1 } else { 2 };
+        self.launch(f, work, deadline, &segments[..count]);
         Ok(())
     }
 
@@ -172,8 +180,8 @@ impl<H: Hardware> Firmware<H> {
             *c = c.wrapping_sub(before);
         }
         match flight.work {
-            Work::Step { scaler } => {
-                let words = self.finish_step(scaler, flags, counters, cycles, now);
+            Work::Step { scaler, more } => {
+                let words = self.finish_step(scaler, more, flags, counters, cycles, now);
                 self.link.reply(&mut self.hw, flight.kind, flight.seq, &words);
             }
             Work::Run => {
@@ -193,26 +201,36 @@ impl<H: Hardware> Firmware<H> {
     fn finish_step(
         &mut self,
         index: usize,
+        more: bool,
         flags: u32,
         counters: [u32; 8],
         cycles: u32,
         now: u32,
     ) -> [u32; step::REPLY_WORDS] {
-        let scaler = &mut self.scalers[index];
-        let used = scaler.exponent;
-        // a forward pass that is not finite cannot be cured by any scale: the scaler is not told
+        let used = self.scalers[index].exponent;
+        let overflow = flags >> flag::WEIGHT_GRADIENT & 1 == 1;
+        // a forward pass that is not finite cannot be cured by any scale: the scaler is not told, and the window is over
         let (outcome, decided_by) = if flags >> flag::FORWARD & 1 == 1 {
-            (Outcome::SkippedForward, flag::FORWARD)
-        } else if flags >> flag::WEIGHT_GRADIENT & 1 == 1 {
-            scaler.update(true);
-            (Outcome::SkippedGradient, flag::WEIGHT_GRADIENT)
+            self.overflows[index] = None;
+            (Outcome::SkippedForward, self.offender(flag::FORWARD))
         } else {
-            scaler.update(false);
-            (Outcome::Updated, flag::WEIGHT_GRADIENT)
+            if overflow && self.overflows[index].is_none() {
+                self.overflows[index] = Some(self.offender(flag::WEIGHT_GRADIENT));
+            }
+            let first = self.overflows[index];
+            if !more {
+                self.overflows[index] = None;
+                self.scalers[index].update(first.is_some());
+            }
+            match first {
+                Some(place) => (Outcome::SkippedGradient, place),
+                None if more => (Outcome::Accumulated, (0, 0)),
+                None => (Outcome::Updated, (0, 0)),
+            }
         };
-        let scaler = *scaler;
+        let scaler = self.scalers[index];
         match outcome {
-            Outcome::Updated => {}
+            Outcome::Updated | Outcome::Accumulated => {}
             Outcome::SkippedGradient => {
                 log::info!("overflow at scale 2^{=i32}: step skipped, scale now 2^{=i32}", used, scaler.exponent)
             }
@@ -225,15 +243,18 @@ impl<H: Hardware> Firmware<H> {
         w[step::EXPONENT_USED] = used as u32;
         w[step::EXPONENT_NEXT] = scaler.exponent as u32;
         w[step::FLAGS] = flags;
-        if outcome != Outcome::Updated {
-            w[step::FLAG_PC] = self.hw.read(regs::FLAG_PC + 8 * decided_by as u32);
-            w[step::FLAG_ADDR] = self.hw.read(regs::FLAG_ADDR + 8 * decided_by as u32);
-        }
+        (w[step::FLAG_PC], w[step::FLAG_ADDR]) = decided_by;
         w[step::CYCLES] = cycles;
         w[step::END_CYCLE] = now;
         w[step::COUNTERS..step::COUNTERS + 8].copy_from_slice(&counters);
         w[step::SKIPS] = scaler.skips_in_a_row;
         w[step::SKIPS + 1] = scaler.skips;
+        w[step::GRAD_NORM] = self.hw.read(regs::SREG + 4 * sreg::GRAD_NORM as u32);
         w
+    }
+
+    /// Program word and element address that first set a flag.
+    fn offender(&mut self, flag: usize) -> (u32, u32) {
+        (self.hw.read(regs::FLAG_PC + 8 * flag as u32), self.hw.read(regs::FLAG_ADDR + 8 * flag as u32))
     }
 }

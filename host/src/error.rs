@@ -182,7 +182,9 @@ pub enum Error {
         place: String,
     },
     /// Skip after skip at the smallest scale.
-    #[error("step {step}: {skips} steps in a row were skipped at loss scale {scale}")]
+    #[error(
+        "step {step}: gradients overflowed in {skips} steps in a row at loss scale {scale}, which cannot fall any further"
+    )]
     ScaleExhausted {
         /// Step, counted from 1.
         step: u64,
@@ -253,7 +255,7 @@ impl Error {
             Error::BadReply { .. } => "is it a Systole device of this version? If so, this is a bug worth reporting".into(),
             Error::Device { .. } => "this is a bug in host or firmware; please report it with this message and --log's output".into(),
             Error::ForwardNotFinite { .. } => "lower --lr, or scale the features down".into(),
-            Error::ScaleExhausted { .. } => "lower --lr; if the data hold huge values, scale them down".into(),
+            Error::ScaleExhausted { .. } => "lower --lr, or the scale or its floor; if the data hold huge values, scale them down".into(),
             Error::Setup { help, .. } => help.clone(),
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),

@@ -159,13 +159,13 @@ fn evaluated_and_exported() {
     let runs = tempfile::tempdir().unwrap();
     let whole = train(&options(runs.path()), &mut Silent).unwrap();
     let path = Path::new(&whole.run_dir).join(FILE);
-    let e = evaluate(&path, None, &options(runs.path()).device).unwrap();
+    let e = evaluate(&path, None, false, &options(runs.path()).device).unwrap();
     assert_eq!((e.train_accuracy, e.test_accuracy), (whole.train_accuracy, whole.test_accuracy));
     assert_eq!(e.weights_sha256, whole.weights_sha256);
     let masters = Checkpoint::load(&path).unwrap();
     for (f16, width) in [(false, 4), (true, 2)] {
         let out = runs.path().join("out.safetensors");
-        export(&path, &out, f16).unwrap();
+        export(&path, &out, f16, false).unwrap();
         let bytes = std::fs::read(&out).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let mut names = file.names();

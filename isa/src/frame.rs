@@ -192,9 +192,15 @@ pub mod scaler {
 ///
 /// The firmware writes scalar registers, `LOSS_SEED = S · inv_batch`, EXP = −log2 S, clears the flags, queues the compute
 /// segment and, predicated on the flags `FORWARD` and `WEIGHT_GRADIENT`, the update segment.
+///
+/// Several steps may make one *window* with one update: all but the last say [`MORE`](step::MORE) and name a segment that
+/// accumulates their gradients in the update's place. The scaler is told at the window's end only, so that the scale stands
+/// still within it; an overflow in any of its steps skips the update at its end.
 pub mod step {
-    /// Request: scaler index | compute segment << 8 | update segment << 16.
+    /// Request: scaler index | compute segment << 8 | update segment << 16 | [`MORE`].
     pub const WHAT: usize = 0;
+    /// Bit of [`WHAT`]: this step does not end its window, and its update segment accumulates gradients.
+    pub const MORE: u32 = 1 << 24;
     /// Request: FP32 `1/B` of this batch (B: valid rows).
     pub const INV_BATCH: usize = 1;
     /// Request: cycles after which the firmware gives up.
@@ -228,8 +234,10 @@ pub mod step {
     pub const COUNTERS: usize = 10;
     /// Reply: skips in a row, skips in all.
     pub const SKIPS: usize = 18;
+    /// Reply: 2-norm of the unscaled gradients, FP32, where the update computed it.
+    pub const GRAD_NORM: usize = 20;
     /// Reply: number of words.
-    pub const REPLY_WORDS: usize = 20;
+    pub const REPLY_WORDS: usize = 21;
 
     /// What became of a step.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -241,6 +249,8 @@ pub mod step {
         SkippedGradient = 1,
         /// The forward pass or the loss was not finite: nothing was updated, the scaler was not told.
         SkippedForward = 2,
+        /// Gradients were accumulated; the window goes on.
+        Accumulated = 3,
     }
     impl Outcome {
         /// The outcome with this number.
@@ -249,6 +259,7 @@ pub mod step {
                 0 => Some(Outcome::Updated),
                 1 => Some(Outcome::SkippedGradient),
                 2 => Some(Outcome::SkippedForward),
+                3 => Some(Outcome::Accumulated),
                 _ => None,
             }
         }

@@ -27,7 +27,7 @@ pub mod regs;
 /// Version of the instruction set and register map. A host refuses a device that reports another one.
 pub const ISA_VERSION: u32 = 1;
 /// Version of the link protocol (framing and request kinds).
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The one FP32 NaN that the machine ever writes (a quiet NaN, sign clear, payload zero).
 pub const NAN32: u32 = 0x7fc0_0000;
@@ -73,6 +73,8 @@ pub mod sreg {
     pub const LOSS: usize = 8;
     /// Number of rows whose prediction was right (out).
     pub const CORRECT: usize = 9;
+    /// 2-norm of the unscaled gradients, where an update computes it (out).
+    pub const GRAD_NORM: usize = 10;
     /// First of the registers that programs use as temporaries or for further results.
-    pub const TEMP: usize = 10;
+    pub const TEMP: usize = 11;
 }

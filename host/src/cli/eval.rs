@@ -18,6 +18,9 @@ pub(super) struct EvalArgs {
     /// Another data set than the one that it was trained on
     #[arg(long, value_name = "digits|DIR|FILE")]
     data: Option<String>,
+    /// The moving average of the weights, where the run kept one (`train --ema`)
+    #[arg(long)]
+    ema: bool,
     /// Folder that runs are kept in
     #[arg(long, default_value = "runs", value_name = "DIR")]
     runs: PathBuf,
@@ -29,7 +32,7 @@ pub(super) struct EvalArgs {
 
 impl EvalArgs {
     pub(super) fn run(self) -> Result<()> {
-        let result = evaluate(&find(&self.checkpoint, &self.runs), self.data, &self.device.options())?;
+        let result = evaluate(&find(&self.checkpoint, &self.runs), self.data, self.ema, &self.device.options())?;
         self.output.print(&result, text);
         Ok(())
     }

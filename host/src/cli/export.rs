@@ -26,6 +26,9 @@ pub(super) struct ExportArgs {
     /// The FP32 master copies (the default)
     #[arg(long)]
     f32: bool,
+    /// The moving average of the weights, where the run kept one (`train --ema`)
+    #[arg(long)]
+    ema: bool,
     /// Folder that runs are kept in
     #[arg(long, default_value = "runs", value_name = "DIR")]
     runs: PathBuf,
@@ -35,7 +38,7 @@ pub(super) struct ExportArgs {
 
 impl ExportArgs {
     pub(super) fn run(self) -> Result<()> {
-        let result = export(&find(&self.checkpoint, &self.runs), &self.out, self.f16)?;
+        let result = export(&find(&self.checkpoint, &self.runs), &self.out, self.f16, self.ema)?;
         if result.overflowed > 0 {
             eprintln!("{} weights are too large for FP16 and became infinite", result.overflowed);
         }

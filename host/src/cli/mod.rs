@@ -7,6 +7,7 @@ mod eval;
 mod export;
 mod gemm;
 mod progress;
+mod recipe;
 mod setup;
 #[cfg(unix)]
 mod sim;

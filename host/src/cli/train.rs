@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::progress::Bars;
+use super::recipe::{RecipeArgs, ScalerArgs};
 use super::{DeviceArgs, OutputArgs};
 use crate::error::Result;
-use crate::run::options::power_of_two;
 use crate::run::{Progress as _, TrainOptions, TrainReport, train};
 
 /// Train a network
@@ -31,22 +31,6 @@ pub(super) struct TrainArgs {
     /// Rows per step; a last, smaller batch is used as it is
     #[arg(long, default_value_t = 32, value_name = "ROWS", allow_negative_numbers = true)]
     batch: u32,
-    /// Learning rate
-    #[arg(long, default_value_t = 0.05, value_name = "RATE", allow_negative_numbers = true)]
-    lr: f32,
-    /// Momentum; 0 for plain gradient descent
-    #[arg(long, default_value_t = 0.9, value_name = "FACTOR", allow_negative_numbers = true)]
-    momentum: f32,
-    /// Loss scaling: `dynamic` grows and backs off, a power of two stays, `none` is 1. A step whose weight gradients
-    /// overflow is skipped in any case
-    #[arg(long, default_value = "dynamic", value_name = "none|dynamic|POWER_OF_TWO", allow_negative_numbers = true)]
-    loss_scale: String,
-    /// First scale of `--loss-scale dynamic`
-    #[arg(long, default_value = "65536", value_name = "POWER_OF_TWO", allow_negative_numbers = true)]
-    loss_scale_init: String,
-    /// Good steps in a row before a dynamic scale doubles
-    #[arg(long, default_value_t = 2000, value_name = "STEPS", allow_negative_numbers = true)]
-    growth_interval: u32,
     /// Seed of initial weights and of the order of the rows. Equal seeds give equal weights, bit for bit, on any device
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     seed: u64,
@@ -71,21 +55,20 @@ pub(super) struct TrainArgs {
     resume: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    scaler: ScalerArgs,
 }
 
 impl TrainArgs {
     pub(super) fn run(self) -> Result<()> {
-        let options = TrainOptions {
+        let mut options = TrainOptions {
             device: self.device.options(),
             data: self.data,
             model: self.model,
             epochs: self.epochs,
             batch: self.batch,
-            lr: self.lr,
-            momentum: self.momentum,
-            loss_scale: self.loss_scale.parse()?,
-            loss_scale_init: power_of_two("--loss-scale-init", &self.loss_scale_init)?,
-            growth_interval: self.growth_interval,
             seed: self.seed,
             log: self.log,
             firmware_elf: self.firmware_elf,
@@ -93,7 +76,10 @@ impl TrainArgs {
             name: self.name,
             checkpoint_every: self.checkpoint_every,
             resume: self.resume,
+            ..TrainOptions::default()
         };
+        self.recipe.apply(&mut options)?;
+        self.scaler.apply(&mut options)?;
         let mut bars = Bars::new(self.output.non_interactive);
         let report = train(&options, &mut bars);
         bars.finish();

@@ -228,6 +228,7 @@ impl Builder {
             Arg::X => x.source(),
             Arg::NegX => x.neg(),
             Arg::T(i) => t[i].source(),
+            Arg::NegT(i) => t[i].neg(),
             Arg::F(v) => Source::f32(v),
             Arg::Bits(b) => Source::Imm(b),
         };

@@ -10,7 +10,7 @@
 //! | `chain` | a graph as layers, a batch as parts |
 //! | `network` | declares a network's tensors and emits its forward and backward passes |
 //! | `loss` | softmax cross-entropy, its gradient, right predictions |
-//! | `update` | optimizers |
+//! | [`optimizer`] | optimizers, and what is around them: decay, clipping, accumulation, averages |
 //! | `gemm` | one product by itself |
 //!
 //! **Layout.** A matrix with samples as rows has a pitch ≡ 1 (mod N) that leaves at least one column free; that column holds
@@ -19,6 +19,7 @@
 
 pub mod cost;
 pub mod functions;
+pub mod optimizer;
 pub mod plan;
 
 mod build;
@@ -27,10 +28,10 @@ mod gemm;
 mod loss;
 mod network;
 mod schedule;
-mod update;
 
 pub use gemm::{CompiledGemm, GemmSpec, gemm};
 pub use network::network;
+pub use optimizer::{Clip, Master, Optimizer, Recipe};
 
 use plan::MemoryPlan;
 use systole_isa::machine::Machine;
@@ -187,6 +188,8 @@ pub struct StepBinding {
     pub compute: u32,
     /// Optimizer.
     pub update: u32,
+    /// Adds the gradients of a micro-batch to their sums; only where the recipe accumulates.
+    pub accumulate: Option<u32>,
 }
 
 /// Predicted cycles of one instruction.
@@ -219,23 +222,15 @@ pub struct PredictedSegment {
     pub instructions: Vec<PredictedInstruction>,
 }
 
-/// The optimizer. Hyper-parameters travel in scalar registers, not in the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Optimizer {
-    /// `p −= lr·(g/S)`, or with momentum `buf = μ·buf + g/S; p −= lr·buf`, as in PyTorch.
-    Sgd {
-        /// Keep a momentum buffer.
-        momentum: bool,
-    },
-}
-
 /// A network compiled for one machine, batch size and optimizer.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// The machine.
     pub machine: Machine,
-    /// Rows per batch.
+    /// Rows per batch; a micro-batch where several make one update.
     pub batch: u32,
+    /// The optimizer and what is around it.
+    pub recipe: Recipe,
     /// Program memory from word 0.
     pub program: Vec<u32>,
     /// Segments, in the order of their indices.

@@ -4,9 +4,9 @@ use super::build::{Builder, Epilogue, Matrix, append, check, odd_pitch};
 use super::chain::{Layer, Part, layers};
 use super::cost::Cost;
 use super::loss::{self, LossTensors};
+use super::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use super::plan::{Class, Conflict, Lifetime, MemoryPlan, PlannedTensor, Request, place};
-use super::update::{UpdateTensors, state_names, update};
-use super::{CompileError, Compiled, Optimizer, Parameter, SlotBinding, StepBinding, TensorPlace, Upload};
+use super::{CompileError, Compiled, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
 use systole_isa::flag;
 use systole_isa::machine::Machine;
@@ -61,6 +61,8 @@ struct LayerTensors {
     master: [usize; 2],
     state: [Vec<usize>; 2],
     gradient: usize,
+    /// FP32 sums of gradients over micro-batches.
+    sum: Option<[usize; 2]>,
     /// Output value, by its output the gradient, and its ReLU mask.
     value: usize,
     value_gradient: usize,
@@ -70,12 +72,15 @@ struct LayerTensors {
 struct Network<'a> {
     graph: &'a Graph,
     batch: u32,
-    optimizer: Optimizer,
+    recipe: Recipe,
     cost: Cost,
     layers: Vec<Layer>,
     tensors: Vec<LayerTensors>,
     slots: [(usize, usize); 2],
     scratch: Vec<usize>,
+    /// Temporaries of the update.
+    update: Scratch,
+    update_scratch: Vec<usize>,
     ramp: usize,
     mask_bits: u32,
     places: Vec<TensorPlace>,
@@ -83,7 +88,12 @@ struct Network<'a> {
 }
 
 /// Compiles `graph` for batches of `batch` rows on `machine`.
-pub fn network(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) -> Result<Compiled, CompileError> {
+pub fn network(
+    graph: &Graph,
+    batch: u32,
+    recipe: impl Into<Recipe>,
+    machine: Machine,
+) -> Result<Compiled, CompileError> {
     if let Some(rule) = machine.invalid() {
         return Err(CompileError::Machine(rule));
     }
@@ -97,7 +107,7 @@ pub fn network(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine
         size(&format!("features of `{}`", node.name), node.features as u64, 32767 - 2 * machine.lanes as u64)?;
     }
     size("number of classes less one", graph.classes().saturating_sub(1) as u64, super::PADDED_LABEL as u64 - 1)?;
-    let net = declare(graph, batch, optimizer, machine)?;
+    let net = declare(graph, batch, recipe.into(), machine)?;
     let mut best: Option<Compiled> = None;
     let mut error = None;
     let mut tried: Vec<(Vec<Part>, Vec<Part>)> = Vec::new();
@@ -124,7 +134,7 @@ pub fn network(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine
     }
 }
 
-fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) -> Result<Network<'_>, CompileError> {
+fn declare(graph: &Graph, batch: u32, recipe: Recipe, machine: Machine) -> Result<Network<'_>, CompileError> {
     let layers = layers(graph)?;
     let n = machine.lanes;
     let mut d = Declarations::default();
@@ -144,8 +154,10 @@ fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) ->
         let master = [0, 1].map(|p| d.single(format!("{} master", names[p]), Class::Weights, 0, dense[p]));
         let state = [0, 1].map(|p| {
             let of = |s: &&str| d.single(format!("{} {s}", names[p]), Class::Moments, 1, dense[p]);
-            state_names(optimizer).iter().map(of).collect::<Vec<_>>()
+            recipe.state_names().iter().map(of).collect::<Vec<_>>()
         });
+        let sums = [0, 1].map(|p| (format!("{} gradient sum", names[p]), dense[p]));
+        let sum = (recipe.accumulate > 1).then(|| sums.map(|(name, shape)| d.single(name, Class::Gradients, 0, shape)));
         let shape = (l.outputs, l.inputs + 1, pitch(l.inputs));
         let gradient = d.half(format!("{} and bias gradient", names[0]), Class::Gradients, shape);
         let shape = (batch, l.outputs, pitch(l.outputs));
@@ -170,7 +182,7 @@ fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) ->
         if i > 0 {
             d.conflict(weight, value_gradient, tiles(l.outputs, l.inputs.min(batch)));
         }
-        tensors.push(LayerTensors { half: [weight, bias], master, state, gradient, value, value_gradient, mask });
+        tensors.push(LayerTensors { half: [weight, bias], master, state, gradient, sum, value, value_gradient, mask });
     }
     // Loss and products overlap, and the matrix engine's streamed operand (the input, most of the time) leaves its plane no
     // cycle for a vector operand: logits and labels lie in the other one.
@@ -209,6 +221,12 @@ fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) ->
     ] {
         scratch.push(d.single(format!("loss {name}"), Class::Workspace, plane, shape));
     }
+    let shapes: Vec<_> = layers.iter().flat_map(|l| [(l.outputs, l.inputs), (1, l.outputs)]).collect();
+    let update = Scratch::new(&recipe, &shapes);
+    let wanted = update.wanted().iter();
+    let update_scratch = wanted
+        .map(|(name, plane, rows, cols)| d.single(name.clone(), Class::Workspace, *plane, (*rows, *cols, *cols)))
+        .collect();
     let planned = place(&d.requests, &d.conflicts, &machine)?;
     let place = |(t, &(rows, cols, pitch)): (&PlannedTensor, &(u32, u32, u32))| TensorPlace {
         space: t.space,
@@ -219,7 +237,22 @@ fn declare(graph: &Graph, batch: u32, optimizer: Optimizer, machine: Machine) ->
     };
     let places = planned.iter().zip(&d.shapes).map(place).collect();
     let cost = Cost::new(machine);
-    Ok(Network { graph, batch, optimizer, cost, layers, tensors, slots, scratch, ramp, mask_bits, places, planned })
+    Ok(Network {
+        graph,
+        batch,
+        recipe,
+        cost,
+        layers,
+        tensors,
+        slots,
+        scratch,
+        update,
+        update_scratch,
+        ramp,
+        mask_bits,
+        places,
+        planned,
+    })
 }
 
 impl Network<'_> {
@@ -334,12 +367,12 @@ impl Network<'_> {
             loss::finish(&mut b, &loss);
             b.finish()
         };
-        let mut updates = Builder::new(self.cost);
         let mut parameters: Vec<Option<Parameter>> = vec![None; self.graph.parameters.len()];
+        let mut tensors = Vec::new();
         for (l, t) in self.layers.iter().zip(&self.tensors) {
             for (which, id) in [(0, l.weight), (1, l.bias)] {
                 let p = self.parameter(l, t, which, id);
-                let tensors = UpdateTensors {
+                tensors.push(UpdateTensors {
                     name: p.name.clone(),
                     rows: p.master.rows,
                     cols: p.master.cols,
@@ -347,16 +380,25 @@ impl Network<'_> {
                     half: Matrix::of(&p.half),
                     // The bias gradient is a column; the other tensors of a bias are rows.
                     gradient: if which == 0 { Matrix::of(&p.gradient) } else { Matrix::of(&p.gradient).t() },
+                    sum: t.sum.map(|s| self.matrix(s[which])),
                     state: p.state.iter().map(|s| Matrix::of(&s.1)).collect(),
-                };
-                update(&mut updates, self.optimizer, &tensors);
+                });
                 parameters[id.0] = Some(p);
             }
         }
+        let mut updates = Builder::new(self.cost);
+        let places: Vec<Matrix> = self.update_scratch.iter().map(|&s| self.matrix(s)).collect();
+        update(&mut updates, &self.recipe, &tensors, &self.update, &places);
+        let mut all = vec![("compute", pass(true)), ("update", updates.finish()), ("evaluate", pass(false))];
+        if self.recipe.accumulate > 1 {
+            let mut b = Builder::new(self.cost);
+            accumulate(&mut b, &tensors);
+            all.push(("accumulate", b.finish()));
+        }
         let mut program = Vec::new();
         let (mut segments, mut predicted) = (Vec::new(), Vec::new());
-        for (name, schedule) in [("compute", pass(true)), ("update", updates.finish()), ("evaluate", pass(false))] {
-            let (segment, prediction) = append(&mut program, name, &schedule, &self.cost);
+        for (name, schedule) in &all {
+            let (segment, prediction) = append(&mut program, name, schedule, &self.cost);
             segments.push(segment);
             predicted.push(prediction);
         }
@@ -371,6 +413,7 @@ impl Network<'_> {
         Ok(Compiled {
             machine,
             batch: self.batch,
+            recipe: self.recipe,
             segments,
             uploads: self.uploads(),
             input: slots[0].input,
@@ -378,7 +421,7 @@ impl Network<'_> {
             slots,
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
             logits: self.places[self.tensors[self.tensors.len() - 1].value],
-            step: StepBinding { compute: 0, update: 1 },
+            step: StepBinding { compute: 0, update: 1, accumulate: (self.recipe.accumulate > 1).then_some(3) },
             evaluate: 2,
             plan: MemoryPlan {
                 machine,
@@ -400,7 +443,7 @@ impl Network<'_> {
             0 => TensorPlace { cols: l.inputs, ..g },
             _ => TensorPlace { addr: g.addr.offset_by(l.inputs as i32), cols: 1, ..g },
         };
-        let names = state_names(self.optimizer).iter().map(|s| s.to_string());
+        let names = self.recipe.state_names().into_iter().map(String::from);
         Parameter {
             name: p.name.clone(),
             shape: p.shape.clone(),

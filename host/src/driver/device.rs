@@ -12,6 +12,9 @@ use super::serial::{self, SerialPort};
 use super::tcp::{self, TcpPort};
 use crate::error::{Error, Result};
 
+/// The model of an array that rounds every partial sum to FP16: an ablation, there is no such hardware.
+pub const HALF_SUMS: &str = "model:fp16-sums";
+
 /// What kind of device stands behind a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
@@ -26,7 +29,7 @@ pub enum DeviceKind {
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// `rtl`, `model`, the path of a port, or `tcp:HOST:PORT`.
+    /// `rtl`, `model`, [`HALF_SUMS`], the path of a port, or `tcp:HOST:PORT`.
     pub name: String,
     /// Lanes of the array; a simulated device is built so, another one must have so many. `None`: 8, or whatever it has.
     pub lanes: Option<u32>,
@@ -57,7 +60,8 @@ impl Device {
     pub fn open(options: &DeviceOptions) -> Result<Device> {
         let machine = machine(options.lanes.unwrap_or(Machine::DEFAULT.lanes))?;
         match options.name.as_str() {
-            "model" => Device::greet(model(machine)?, DeviceKind::Model, None, options),
+            "model" => Device::greet(model(machine, false)?, DeviceKind::Model, None, options),
+            HALF_SUMS => Device::greet(model(machine, true)?, DeviceKind::Model, None, options),
             "rtl" => {
                 let (port, elf) = super::rtl::open(machine)?;
                 Device::greet(port, DeviceKind::Rtl, elf, options)
@@ -123,7 +127,7 @@ fn open_line(name: &str, baud: u32) -> Result<Box<dyn Port>> {
 pub fn simulated(name: &str, lanes: u32) -> Result<Box<dyn Port>> {
     let machine = machine(lanes)?;
     match name {
-        "model" => model(machine),
+        "model" => model(machine, false),
         "rtl" => Ok(super::rtl::open(machine)?.0),
         _ => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
     }
@@ -134,8 +138,9 @@ fn machine(lanes: u32) -> Result<Machine> {
     machine.invalid().map_or(Ok(machine), |rule| Err(Error::value("--lanes", lanes, rule)))
 }
 
-fn model(machine: Machine) -> Result<Box<dyn Port>> {
-    let model = systole_sim::Model::new(machine).map_err(|e| Error::Setup {
+fn model(machine: Machine, half_sums: bool) -> Result<Box<dyn Port>> {
+    let build = if half_sums { systole_sim::Model::with_half_sums } else { systole_sim::Model::new };
+    let model = build(machine).map_err(|e| Error::Setup {
         what: "the model".into(),
         reason: e.to_string(),
         help: "this is a bug worth reporting".into(),

@@ -102,8 +102,10 @@ pub struct StepRequest {
     pub scaler: u32,
     /// Segment with forward, loss and backward.
     pub compute: u32,
-    /// Segment with the update.
+    /// Segment with the update, or what accumulates gradients.
     pub update: u32,
+    /// This step does not end its window.
+    pub more: bool,
     /// 1/B, B being the valid rows.
     pub inv_batch: f32,
     /// Cycles after which the firmware gives up; 0: never.
@@ -141,6 +143,8 @@ pub struct StepReply {
     pub skips_in_a_row: u32,
     /// Skips in all.
     pub skips: u32,
+    /// 2-norm of the unscaled gradients, where the update computed it.
+    pub grad_norm: f32,
 }
 
 /// What came out of a segment.
@@ -316,7 +320,8 @@ impl Link {
 
     /// Asks for a training step; [`Link::step_reply`] waits for it.
     pub fn step(&mut self, s: &StepRequest) -> Result<Ticket> {
-        let mut words = vec![s.scaler | s.compute << 8 | s.update << 16, s.inv_batch.to_bits(), s.deadline];
+        let more = if s.more { step::MORE } else { 0 };
+        let mut words = vec![s.scaler | s.compute << 8 | s.update << 16 | more, s.inv_batch.to_bits(), s.deadline];
         s.registers.append(&mut words);
         self.submit(Kind::Step, &bytes(&words))
     }
@@ -341,6 +346,7 @@ impl Link {
             counters: std::array::from_fn(|i| r.word(step::COUNTERS + i)),
             skips_in_a_row: r.word(step::SKIPS),
             skips: r.word(step::SKIPS + 1),
+            grad_norm: f32::from_bits(r.word(step::GRAD_NORM)),
         })
     }
 

@@ -9,9 +9,12 @@ use systole_isa::sreg;
 use super::product::{block, upload_program};
 use super::requests::{Registers, StepReply, StepRequest};
 use super::{Device, Link};
+use crate::compile::optimizer::{EMA, KEEP};
 use crate::compile::{Compiled, PADDED_LABEL, TensorPlace};
 use crate::data::Rows;
 use crate::error::{Error, Result};
+use crate::run::schedule::Schedule;
+use systole_isa::frame::step::Outcome;
 
 /// The scaler that a network with one loss uses.
 const SCALER: u32 = 0;
@@ -26,7 +29,7 @@ pub fn deadline(cycles: u64) -> u32 {
 pub struct Weights {
     /// FP32 master copies.
     pub masters: Vec<Vec<f32>>,
-    /// Optimizer state per parameter, in the order of its `state`; empty: zeros.
+    /// Optimizer state per parameter, in the order of its `state`; empty: as at the start, zeros or a copy of the weights.
     pub state: Vec<Vec<Vec<f32>>>,
 }
 
@@ -42,10 +45,10 @@ impl Weights {
     }
 }
 
-/// Inputs of the optimizer.
+/// Inputs of the optimizer that are not part of its program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
-    /// Learning rate.
+    /// Largest learning rate; see [`Session::set_schedule`].
     pub lr: f32,
     /// Momentum.
     pub momentum: f32,
@@ -85,6 +88,9 @@ pub struct Session {
     compiled: Compiled,
     scale: i8,
     slot: usize,
+    /// Updates so far. Requests are made once the reply to the one before is there, so this is exact for each of them.
+    updates: u64,
+    schedule: Schedule,
 }
 
 impl Session {
@@ -93,7 +99,7 @@ impl Session {
         mut device: Device,
         compiled: Compiled,
         weights: &Weights,
-        scaler: &[u32; scaler::WORDS],
+        state: &[u32; scaler::WORDS],
         scale: i8,
     ) -> Result<Session> {
         let link = &mut device.link;
@@ -109,18 +115,31 @@ impl Session {
         for (i, p) in compiled.parameters.iter().enumerate() {
             let master = &weights.masters[i];
             write_f32(link, &p.master, master)?;
+            // (where FP16 weights are all there is, these are the weights)
             let half: Vec<u8> = master.iter().flat_map(|&v| crate::npy::round_f16(v).to_le_bytes()).collect();
             link.write(block(&p.half), &half)?;
             for (j, (_, place)) in p.state.iter().enumerate() {
                 match weights.state.get(i).and_then(|s| s.get(j)) {
                     Some(values) => write_f32(link, place, values)?,
+                    None if p.state[j].0 == EMA => write_f32(link, place, master)?,
                     None => link.fill(block(place), 0)?,
                 }
             }
         }
-        link.scaler_set(SCALER, scaler)?;
+        link.scaler_set(SCALER, state)?;
         link.drain()?;
-        Ok(Session { device, compiled, scale, slot: 0 })
+        let updates = u64::from(state[scaler::STEPS].wrapping_sub(state[scaler::SKIPS]));
+        Ok(Session { device, compiled, scale, slot: 0, updates, schedule: Schedule::default() })
+    }
+
+    /// How the learning rate goes from here on; a session starts with a constant one.
+    pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
+    /// Updates so far, those before the session included; skipped steps do not count.
+    pub fn updates(&self) -> u64 {
+        self.updates
     }
 
     /// The device.
@@ -133,8 +152,8 @@ impl Session {
         &self.compiled
     }
 
-    /// Trains on the rows in `order`, a batch a step; the last batch may be smaller. `each` is told of every step and may
-    /// stop the training by failing.
+    /// Trains on the rows in `order`: windows of `accumulate` batches, an update a window; the last window and its last batch may
+    /// be smaller. `each` is told of every window, with the sums of its batches, and may stop the training by failing.
     pub fn train(
         &mut self,
         rows: &Rows,
@@ -143,33 +162,53 @@ impl Session {
         mut each: impl FnMut(&mut Link, usize, &StepReply) -> Result<()>,
     ) -> Result<()> {
         self.device.link.phase("training");
-        let batches: Vec<&[usize]> = order.chunks(self.compiled.batch as usize).collect();
-        let Some(&first) = batches.first() else { return Ok(()) };
+        let batch = self.compiled.batch as usize;
+        let window = batch * self.compiled.recipe.accumulate as usize;
+        let mut batches = order.chunks(window).flat_map(|w| w.chunks(batch)).peekable();
+        let Some(&first) = batches.peek() else { return Ok(()) };
         self.send(rows, first, self.slot)?;
-        for (t, batch) in batches.iter().enumerate() {
-            let request = self.step_request(batch.len(), hyper);
+        let (mut position, mut sum) = (0, None);
+        while let Some(batch) = batches.next() {
+            let start = position / window * window;
+            let end = (start + window).min(order.len());
+            let more = position + batch.len() < end;
+            let request = self.step_request(end - start, hyper, position == start, more);
+            position += batch.len();
             let ticket = self.device.link.step(&request)?;
             self.slot ^= 1;
-            if let Some(&next) = batches.get(t + 1) {
+            if let Some(&next) = batches.peek() {
                 self.send(rows, next, self.slot)?;
             }
             let reply = self.device.link.step_reply(ticket)?;
-            each(&mut self.device.link, batch.len(), &reply)?;
+            let total = add(sum, reply);
+            sum = more.then_some(total);
+            self.updates += u64::from(reply.outcome == Outcome::Updated);
+            if !more || reply.outcome == Outcome::SkippedForward {
+                each(&mut self.device.link, end - start, &total)?;
+            }
         }
         Ok(())
     }
 
-    fn step_request(&self, rows: usize, hyper: Hyper) -> StepRequest {
+    /// `rows`: of the whole window. A batch that does not end it has its gradients accumulated in the update's place.
+    fn step_request(&self, rows: usize, hyper: Hyper, first: bool, more: bool) -> StepRequest {
         let c = &self.compiled;
+        let update = if more { c.step.accumulate.unwrap_or(c.step.update) } else { c.step.update };
         let cycles: u64 =
-            [c.step.compute, c.step.update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
+            [c.step.compute, update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
         let mut registers = self.registers();
-        registers.scalar =
-            vec![(sreg::NEG_LR as u32, (-hyper.lr).to_bits()), (sreg::MOMENTUM as u32, hyper.momentum.to_bits())];
+        if !more {
+            registers.scalar =
+                c.recipe.scalars(self.schedule.rate(hyper.lr, self.updates), hyper.momentum, self.updates);
+        }
+        if c.step.accumulate.is_some() {
+            registers.scalar.push((KEEP as u32, if first { 0.0f32 } else { 1.0 }.to_bits()));
+        }
         StepRequest {
             scaler: SCALER,
             compute: c.step.compute,
-            update: c.step.update,
+            update,
+            more,
             inv_batch: 1.0 / rows as f32,
             deadline: deadline(cycles),
             registers,
@@ -265,6 +304,19 @@ impl Session {
     /// The error for a forward pass that is not finite.
     pub fn forward_error(&self, step: u64, reply: &StepReply) -> Error {
         Error::ForwardNotFinite { step, place: self.label_of(reply.flag_pc) }
+    }
+}
+
+/// A window's reply: what adds up is added up, the rest is the last batch's. Losses are sums over the window's rows already.
+fn add(before: Option<StepReply>, last: StepReply) -> StepReply {
+    let Some(b) = before else { return last };
+    StepReply {
+        loss: b.loss + last.loss,
+        correct: b.correct + last.correct,
+        flags: b.flags | last.flags,
+        cycles: b.cycles.wrapping_add(last.cycles),
+        counters: std::array::from_fn(|i| b.counters[i].wrapping_add(last.counters[i])),
+        ..last
     }
 }
 

@@ -15,13 +15,14 @@ use sha2::{Digest, Sha256};
 use systole_isa::frame::scaler;
 
 use crate::compile::Parameter;
+use crate::compile::optimizer::EMA;
 use crate::driver::session::{Score, Weights};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
 use crate::run::report::{CycleSplit, Gradient};
 
 /// What `format` says.
-pub const FORMAT: &str = "systole-checkpoint-2";
+pub const FORMAT: &str = "systole-checkpoint-3";
 /// Its name in a run's folder.
 pub const FILE: &str = "checkpoint.safetensors";
 /// What names of optimizer state begin with.
@@ -219,6 +220,22 @@ impl Checkpoint {
             None => Err(self.wrong(format!("it lacks the tensor {}", p.name))),
         };
         parameters.iter().map(get).collect()
+    }
+
+    /// The moving averages of the weights for these parameters.
+    ///
+    /// # Errors
+    /// The run kept none.
+    pub fn averages_of(&self, parameters: &[Parameter]) -> Result<Vec<Vec<f32>>> {
+        parameters.iter().map(|p| self.average_of(&p.name)).collect()
+    }
+
+    /// The moving average of one parameter.
+    pub fn average_of(&self, parameter: &str) -> Result<Vec<f32>> {
+        match self.tensors.get(&format!("{OPTIMIZER}{parameter}.{EMA}")) {
+            Some((_, data)) => Ok(floats(data)),
+            None => Err(self.wrong(format!("it holds no moving average of {parameter}: train with --ema"))),
+        }
     }
 
     /// Weights and optimizer state for these parameters.

@@ -43,8 +43,8 @@ pub struct Evaluation {
     pub weights_sha256: String,
 }
 
-/// Evaluates a checkpoint on `data`, or on what it was trained on.
-pub fn evaluate(path: &Path, data: Option<String>, device: &DeviceOptions) -> Result<Evaluation> {
+/// Evaluates a checkpoint on `data`, or on what it was trained on; with `average` the moving average of its weights.
+pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &DeviceOptions) -> Result<Evaluation> {
     let checkpoint = Checkpoint::load(path)?;
     let config = checkpoint.config()?;
     let batch = config["batch"].as_u64().and_then(|b| u32::try_from(b).ok());
@@ -60,7 +60,11 @@ pub fn evaluate(path: &Path, data: Option<String>, device: &DeviceOptions) -> Re
     let device = Device::open(device)?;
     let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)
         .map_err(|e| Error::from_compiler(&model.name, e))?;
-    let weights = Weights { masters: checkpoint.masters_of(&compiled.parameters)?, state: Vec::new() };
+    let mut masters = checkpoint.masters_of(&compiled.parameters)?;
+    if average {
+        masters = checkpoint.averages_of(&compiled.parameters)?;
+    }
+    let weights = Weights { masters, state: Vec::new() };
     // features scaled as in training, whatever the largest one here is
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
     let mut session = Session::start(device, compiled, &weights, &options.scaler(), scale)?;
@@ -96,12 +100,15 @@ pub struct Exported {
 }
 
 /// Writes the master weights, in FP32 or rounded to FP16 as the device uses them, under PyTorch's names: `weight` is
-/// `[out, in]`, as `torch.nn.Linear` keeps it.
-pub fn export(path: &Path, out: &Path, half: bool) -> Result<Exported> {
+/// `[out, in]`, as `torch.nn.Linear` keeps it. With `average` their moving average.
+pub fn export(path: &Path, out: &Path, half: bool, average: bool) -> Result<Exported> {
     let checkpoint = Checkpoint::load(path)?;
     let dtype = if half { Dtype::F16 } else { Dtype::F32 };
     let (mut tensors, mut elements, mut overflowed) = (Vec::new(), 0, 0);
-    for (name, shape, values) in checkpoint.masters() {
+    for (name, shape, mut values) in checkpoint.masters() {
+        if average {
+            values = checkpoint.average_of(name)?;
+        }
         elements += values.len();
         let bytes: Vec<u8> = if half {
             let infinite = |v: &&f32| v.is_finite() && round_f16(**v) & 0x7fff == 0x7c00;

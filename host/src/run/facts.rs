@@ -3,19 +3,39 @@
 use sha2::{Digest, Sha256};
 
 use super::options::TrainOptions;
-use crate::compile::Compiled;
+use super::schedule::Shape;
+use crate::compile::{Clip, Compiled, Master};
 use crate::data::Dataset;
 use crate::driver::Device;
+use crate::driver::device::HALF_SUMS;
 use crate::error::{Error, Result};
 use crate::graph::Model;
 
 /// Settings that may differ between a checkpoint and the run that continues it: results do not depend on them.
-const FREE: [&str; 9] =
-    ["device", "data", "epochs", "lanes", "vector_lanes", "design_hash", "firmware_hash", "isa_version", "version"];
+const FREE: [&str; 10] = [
+    "device",
+    "data",
+    "epochs",
+    "max_skips",
+    "lanes",
+    "vector_lanes",
+    "design_hash",
+    "firmware_hash",
+    "isa_version",
+    "version",
+];
 
 /// A run's settings, and the device that it began on.
 pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &Device) -> serde_json::Value {
     let m = device.info.machine;
+    let (recipe, rules) = (options.recipe(), options.rules);
+    let scale = |exponent: i32| f64::exp2(f64::from(exponent));
+    let cosine = matches!(options.schedule, Shape::Cosine { .. });
+    let (clip_norm, clip_value) = match options.clip {
+        Clip::None => (None, None),
+        Clip::Norm(limit) => (Some(limit), None),
+        Clip::Value(limit) => (None, Some(limit)),
+    };
     serde_json::json!({
         "device": options.device.name,
         "data": data.name,
@@ -23,10 +43,35 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "epochs": options.epochs,
         "batch": options.batch,
         "lr": options.lr,
+        "optimizer": options.optimizer,
         "momentum": options.momentum,
+        "nesterov": options.nesterov,
+        "dampening": options.dampening,
+        "betas": [options.betas.0, options.betas.1],
+        "eps": options.eps,
+        "weight_decay": options.weight_decay,
+        "decay": if recipe.decoupled { "decoupled" } else { "l2" },
+        "clip_norm": clip_norm,
+        "clip_value": clip_value,
+        "accumulate": options.accumulate,
+        "ema": options.ema,
+        "schedule": options.schedule.to_string(),
+        "warmup": options.warmup,
+        // a cosine depends on its end, whatever the number of epochs says
+        "schedule_steps": cosine.then(|| options.schedule(data.train.len()).total),
+        "master_weights": if options.master == Master::Half { "fp16" } else { "fp32" },
         "loss_scale": options.loss_scale,
         "loss_scale_init": f64::exp2(f64::from(options.loss_scale_init)),
         "growth_interval": options.growth_interval,
+        "growth_factor": scale(rules.growth as i32),
+        "backoff_factor": scale(-(rules.backoff as i32)),
+        "scale_floor": scale(rules.floor),
+        "scale_cap": scale(rules.cap),
+        "hysteresis": rules.hysteresis,
+        "hysteresis_refill": if rules.refill_on_growth { "growth" } else { "good-step" },
+        "max_skips": options.max_skips,
+        // not a setting of its own: the one device whose results differ
+        "accumulation": if options.device.name == HALF_SUMS { "fp16" } else { "fp32" },
         "seed": options.seed,
         "feature_scale": f64::exp2(f64::from(data.scale)),
         "lanes": m.lanes,

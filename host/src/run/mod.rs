@@ -9,6 +9,7 @@
 //! | [`resume`] | what must hold before a run is continued |
 //! | [`facts`] | settings, identity of data and program |
 //! | [`evaluate`] | a checkpoint's loss and accuracy; its weights for others |
+//! | [`schedule`] | the learning rate over the updates |
 //! | [`report`] | what comes out |
 //! | [`train`](fn@train) | the run itself |
 
@@ -20,8 +21,9 @@ pub mod folder;
 pub mod options;
 pub mod report;
 pub mod resume;
+pub mod schedule;
 mod training;
 
-pub use options::{LossScale, TrainOptions};
+pub use options::{LossScale, OptimizerName, ScalerRules, TrainOptions};
 pub use report::{Epoch, Progress, Silent, Step, TrainReport};
 pub use training::{train, train_on};

@@ -62,6 +62,10 @@ pub struct Step {
     pub skipped: u64,
     /// Its clock cycles.
     pub cycles: Option<u64>,
+    /// The learning rate that it used, or would have used.
+    pub lr: f32,
+    /// 2-norm of its unscaled gradients, where they are clipped by it and it was not skipped.
+    pub grad_norm: Option<f32>,
 }
 
 /// One epoch, as metrics record it.

@@ -7,10 +7,10 @@ use systole_isa::frame::step::Outcome;
 
 use super::checkpoint::{self, Checkpoint, Position};
 use super::folder::Folder;
-use super::options::TrainOptions;
+use super::options::{LossScale, TrainOptions};
 use super::report::{CycleSplit, Epoch, Gradient, Progress, Step, TrainReport};
 use super::{facts, resume};
-use crate::compile;
+use crate::compile::{self, Clip, Master};
 use crate::data::{Dataset, permutation};
 use crate::driver::device::DeviceKind;
 use crate::driver::log::LogDecoder;
@@ -18,9 +18,6 @@ use crate::driver::session::{Hyper, Score, Session, Weights};
 use crate::driver::{Device, Link};
 use crate::error::{Error, Result};
 use crate::graph::{Model, initialize};
-
-/// Skips in a row, at a scale that does not fall any more, after which a run stops.
-const MOST_SKIPS: u32 = 50;
 
 /// Trains a network from start to end.
 pub fn train(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainReport> {
@@ -121,7 +118,7 @@ impl<'a> Run<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Run<'a>> {
         let logger = Logger { decoder: log_decoder(options, &device, progress)? };
-        let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)
+        let compiled = compile::network(&model.graph, options.batch, options.recipe(), device.info.machine)
             .map_err(|e| Error::from_compiler(&model.name, e))?;
         let config = facts::config(options, &model, &data, &device);
         let (kind, has_cycles) = (device.kind, device.has_cycles());
@@ -141,12 +138,16 @@ impl<'a> Run<'a> {
         let (weights, words, position) = match resumed {
             Some(r) => (r.weights, r.scaler, r.position),
             None => {
-                let masters = initialize(&model.graph, options.seed);
+                let mut masters = initialize(&model.graph, options.seed);
+                if options.master == Master::Half {
+                    masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+                }
                 (Weights { masters, state: Vec::new() }, options.scaler(), Position::default())
             }
         };
         progress.phase("uploading program and parameters");
-        let session = Session::start(device, compiled, &weights, &words, data.scale)?;
+        let mut session = Session::start(device, compiled, &weights, &words, data.scale)?;
+        session.set_schedule(options.schedule(data.train.len()));
         let scale = f64::exp2(f64::from(words[scaler::EXPONENT] as i32));
         let (simulated, training_time) = (0, Duration::ZERO);
         let mut run = Run {
@@ -174,7 +175,7 @@ impl<'a> Run<'a> {
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        self.data.train.len().div_ceil(self.options.batch as usize) as u64
+        self.options.steps_per_epoch(self.data.train.len())
     }
 
     /// Trains to the end of the current epoch, evaluates, writes a checkpoint. Returns the score on the test rows.
@@ -189,8 +190,9 @@ impl<'a> Run<'a> {
                 Some(every) => left.min(every - self.position.steps % every),
                 None => left,
             };
-            let first = self.position.step_in_epoch as usize * self.options.batch as usize;
-            let end = (first + count as usize * self.options.batch as usize).min(order.len());
+            let window = self.options.batch as usize * self.options.accumulate as usize;
+            let first = self.position.step_in_epoch as usize * window;
+            let end = (first + count as usize * window).min(order.len());
             self.steps(epoch, &order[first..end], progress)?;
             if count < left {
                 self.checkpoint()?;
@@ -236,11 +238,16 @@ impl<'a> Run<'a> {
     fn steps(&mut self, epoch: u32, order: &[usize], progress: &mut dyn Progress) -> Result<()> {
         let (started, simulated_before) = (Instant::now(), self.session.device().link.cycles());
         let hyper = Hyper { lr: self.options.lr, momentum: self.options.momentum };
+        let options = self.options;
+        let (floor, dynamic) = (options.rules.floor, options.loss_scale == LossScale::Dynamic);
+        let norm = matches!(options.clip, Clip::Norm(_));
+        let schedule = options.schedule(self.data.train.len());
         let Run { session, data, position, folder, logger, scale, scale_used, has_cycles, .. } = self;
         let mut score = Score::from(position.score);
         let mut forward = None;
         let outcome = session.train(&data.train, order, hyper, |link, rows, reply| {
             logger.drain(link, progress);
+            let lr = schedule.rate(hyper.lr, position.steps - position.skipped);
             position.steps += 1;
             position.step_in_epoch += 1;
             position.cycles += u64::from(reply.cycles);
@@ -262,6 +269,8 @@ impl<'a> Run<'a> {
                 outcome: outcome_name(reply.outcome),
                 skipped: position.skipped,
                 cycles: has_cycles.then_some(u64::from(reply.cycles)),
+                lr,
+                grad_norm: (norm && reply.outcome == Outcome::Updated).then_some(reply.grad_norm),
             };
             folder.step(&step)?;
             progress.step(&step);
@@ -269,7 +278,8 @@ impl<'a> Run<'a> {
                 forward = Some(*reply);
                 return Err(Error::ForwardNotFinite { step: position.steps, place: String::new() });
             }
-            if reply.skips_in_a_row >= MOST_SKIPS && reply.exponent_next == reply.exponent_used {
+            let stuck = !dynamic || reply.exponent_used <= floor;
+            if reply.skips_in_a_row >= options.max_skips && stuck {
                 let (step, skips) = (position.steps, reply.skips_in_a_row);
                 return Err(Error::ScaleExhausted { step, skips, scale: *scale });
             }
@@ -382,6 +392,7 @@ fn outcome_name(o: Outcome) -> &'static str {
         Outcome::Updated => "updated",
         Outcome::SkippedGradient => "skipped_gradient",
         Outcome::SkippedForward => "skipped_forward",
+        Outcome::Accumulated => "accumulated",
     }
 }
 

@@ -84,6 +84,17 @@ leveled! {
     }
 }
 
+/// As [`kernel`], with every partial sum rounded to FP32 and then to FP16: the ablation of an array without wide accumulators.
+fn half_sums(x: &[f32], w: &[f32], sums: &mut [f32], pitch: usize, cols: usize) {
+    for (x, w) in x.chunks_exact(ROWS).zip(w.chunks_exact(cols)) {
+        for (r, &x) in x.iter().enumerate() {
+            for (s, &w) in sums[r * pitch..].iter_mut().zip(w) {
+                *s = f32::from_bits(float::widen(float::narrow((*s + x * w).to_bits())));
+            }
+        }
+    }
+}
+
 leveled! {
     /// ReLU where wanted, and the one NaN.
     fn finish(sums: &[f32], relu: bool, to: &mut [u32]) {
@@ -115,7 +126,11 @@ pub fn run(memory: &mut Memory, g: &Gemm) -> Result<Offender, Stop> {
             let cols = tile.panel(c, n);
             let w = &scratch.w[c * k..(c + cols) * k];
             let sums = &mut scratch.sums[r * pitch + c..];
-            product(level, x, w, sums, pitch, cols);
+            if memory.half_sums {
+                half_sums(x, w, sums, pitch, cols);
+            } else {
+                product(level, x, w, sums, pitch, cols);
+            }
             c += cols;
         }
     }

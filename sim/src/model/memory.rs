@@ -110,6 +110,8 @@ pub struct Memory {
     pub sregs: [u32; SREGS],
     /// Vector instructions to use.
     pub level: Level,
+    /// Round every partial sum of a product to FP16: no Systole does, see [`super::Model::with_half_sums`].
+    pub half_sums: bool,
     /// Buffers that engines use within one instruction.
     pub(super) scratch: super::gemm::Scratch,
 }
@@ -126,6 +128,7 @@ impl Memory {
             accumulators: vec![0.0; (machine.acc_rows * machine.lanes) as usize],
             sregs: [0; SREGS],
             level: Level::best(),
+            half_sums: false,
             scratch: Default::default(),
         }
     }

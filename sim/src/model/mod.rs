@@ -71,6 +71,14 @@ impl Model {
         Ok(Model { firmware: Firmware::new(ModelHardware::new(machine)) })
     }
 
+    /// The ablation of an array that accumulates in FP16: every partial sum of a product is rounded to FP16. There is no such
+    /// hardware; everything else is as it is.
+    pub fn with_half_sums(machine: Machine) -> Result<Model, ModelError> {
+        let mut model = Model::new(machine)?;
+        model.hardware().memory.half_sums = true;
+        Ok(model)
+    }
+
     /// The machine below the firmware.
     pub fn hardware(&mut self) -> &mut ModelHardware {
         self.firmware.hardware()

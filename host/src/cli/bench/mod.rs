@@ -1,6 +1,7 @@
 //! `systole bench`: one file per subcommand.
 
 mod gemm;
+mod optimizers;
 mod sim;
 mod step;
 
@@ -21,7 +22,7 @@ use crate::run::TrainOptions;
 pub(super) enum Bench {
     /// Cycles and utilisation of products: squares, and the three products of real layers
     Gemm(Common),
-    /// Cycles of a whole training step, and how they split
+    /// Cycles of a whole training step, and how they split; cycles per parameter of every optimizer's update
     Step(Common),
     /// How fast the simulated hardware is simulated
     Sim(Common),

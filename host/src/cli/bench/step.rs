@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Common, Table, cell, digits_session};
+use super::optimizers::{self, OptimizerRow};
+use super::{Common, cell, digits_session};
 use crate::driver::Device;
 use crate::driver::requests::StepReply;
 use crate::driver::session::Hyper;
@@ -26,6 +27,14 @@ struct StepRow {
     vector_wait: Option<u64>,
     vector_memory: Option<u64>,
     predicted_cycles: u64,
+}
+
+/// The step of the default network, and the update of every optimizer by itself.
+#[derive(Serialize)]
+struct StepTable {
+    device: String,
+    rows: Vec<StepRow>,
+    optimizers: Vec<OptimizerRow>,
 }
 
 pub(super) fn run(common: Common) -> Result<()> {
@@ -57,14 +66,17 @@ pub(super) fn run(common: Common) -> Result<()> {
         vector_memory: mean(&|r| r.counters[5]),
         predicted_cycles: [c.step.compute, c.step.update].iter().map(|&i| c.predicted[i as usize].cycles).sum(),
     };
-    let table = Table { device: common.device.device.clone(), rows: vec![row] };
+    drop(session);
+    let optimizers = optimizers::measure(&common.device.options())?;
+    let table = StepTable { device: common.device.device.clone(), rows: vec![row], optimizers };
     common.output.print(&table, |t| {
         let r = &t.rows[0];
         format!(
             "{} batch {} lanes {}: {} cycles a step (predicted {})\n matrix engine: busy {}, waiting for others {}, for memory {}\n \
-             vector engine: busy {}, waiting for others {}, for memory {}",
+             vector engine: busy {}, waiting for others {}, for memory {}\n\n{}",
             r.model, r.batch, r.lanes, cell(r.cycles), r.predicted_cycles, cell(r.matrix_busy), cell(r.matrix_wait),
-            cell(r.matrix_memory), cell(r.vector_busy), cell(r.vector_wait), cell(r.vector_memory)
+            cell(r.matrix_memory), cell(r.vector_busy), cell(r.vector_wait), cell(r.vector_memory),
+            optimizers::text(&t.optimizers)
         )
     });
     Ok(())
