@@ -193,8 +193,13 @@ pub mod scaler {
 /// The firmware writes scalar registers, `LOSS_SEED = S · inv_batch`, EXP = −log2 S, clears the flags, queues the compute
 /// segment and, predicated on the flags `FORWARD` and `WEIGHT_GRADIENT`, the update segment.
 pub mod step {
-    /// Request: scaler index | compute segment << 8 | update segment << 16.
+    /// Request: scaler index | compute segment << 8 | update segment << 16 | [`EARLY`].
     pub const WHAT: usize = 0;
+    /// The reply comes as soon as compute has ended, for what it tells is known then: the update runs on while host and firmware
+    /// get the next step ready. Until the update has ended every request waits but `Status`, `Abort`, a `Write` to `hmem` and
+    /// the next `Step`; should the update fail, the next request is answered with the error. The reply's cycles and counters
+    /// are then those since the reply before, if this step was launched right behind the last.
+    pub const EARLY: u32 = 1 << 25;
     /// Request: FP32 `1/B` of this batch (B: valid rows).
     pub const INV_BATCH: usize = 1;
     /// Request: cycles after which the firmware gives up.

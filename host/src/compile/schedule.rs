@@ -115,7 +115,8 @@ impl Access {
         let (m, k, n) = (g.m as u32, g.k as u32, g.n as u32);
         let mut a = Access { reads: vec![half(g.x, m, k), half(g.w, k, n)], ..Access::default() };
         let rows = g.m_block as u32 * g.n_group as u32;
-        let accumulators = || Region::new(Memory::Accumulators, g.acc_base as u32, Strides { inner: 1, outer: 0 }, 1, rows);
+        let accumulators =
+            || Region::new(Memory::Accumulators, g.acc_base as u32, Strides { inner: 1, outer: 0 }, 1, rows);
         match g.init {
             Init::Zero => {}
             Init::BiasPerColumn(b) => a.reads.push(half(View::new(b, 1, 0), 1, n)),
@@ -240,7 +241,9 @@ pub(crate) fn schedule(steps: &[Step], cost: &Cost, more: u32) -> Schedule {
             }
         }
     }
-    let attempt = |path: &[u64], policy: &Policy| with_waits(steps, &deps, &list_schedule(&instrs, &deps, path, cost, policy), cost);
+    let attempt = |path: &[u64], policy: &Policy| {
+        with_waits(steps, &deps, &list_schedule(&instrs, &deps, path, cost, policy), cost)
+    };
     let mut results: Vec<(Policy, Schedule)> = policies.iter().map(|p| (*p, attempt(&path, p))).collect();
     results.sort_by_key(|r| r.1.cycles);
     let mut random = 0x9e37_79b9_7f4a_7c15u64;

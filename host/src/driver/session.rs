@@ -170,6 +170,7 @@ impl Session {
             scaler: SCALER,
             compute: c.step.compute,
             update: c.step.update,
+            early: true,
             inv_batch: 1.0 / rows as f32,
             deadline: deadline(cycles),
             registers,
