@@ -40,6 +40,9 @@ pub(crate) struct Segment {
     pub words: u32,
 }
 
+/// Looks at the segments in flight for each look at anything else, while the next step waits for their end.
+const EAGER: u32 = 8;
+
 /// A transfer of the mover that a request waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Transfer {
@@ -59,6 +62,10 @@ pub struct Firmware<H: Hardware> {
     pub(crate) overflows: [Option<(u32, u32)>; MAX_SCALERS],
     pub(crate) transfer: Option<Transfer>,
     pub(crate) flight: Option<run::Flight>,
+    /// The step after the one in flight.
+    pub(crate) prepared: Option<run::Prepared>,
+    /// What went wrong after its request had been answered.
+    pub(crate) late: Option<requests::Failure>,
     pub(crate) requests: u32,
 }
 
@@ -76,6 +83,8 @@ impl<H: Hardware> Firmware<H> {
             overflows: [None; MAX_SCALERS],
             transfer: None,
             flight: None,
+            prepared: None,
+            late: None,
             requests: 0,
         }
     }
@@ -84,7 +93,13 @@ impl<H: Hardware> Firmware<H> {
     /// firmware is idle. Never waits.
     pub fn poll(&mut self) -> bool {
         let mut progress = self.poll_transfer();
-        progress |= self.poll_flight();
+        // With the next step in hand nothing is more urgent than the end of the update before it.
+        for _ in 0..if self.prepared.is_some() { EAGER } else { 1 } {
+            if self.poll_flight() {
+                progress = true;
+                break;
+            }
+        }
         if self.transfer.is_none() {
             progress |= self.poll_request();
         }

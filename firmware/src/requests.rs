@@ -74,7 +74,13 @@ impl<H: Hardware> Firmware<H> {
         } else {
             match self.link.behind(f.seq) {
                 0 => {
-                    if !idle && !matches!(kind, Some(Kind::Write | Kind::Status | Kind::Abort)) {
+                    let allowed = match kind {
+                        Some(Kind::Status | Kind::Abort) => true,
+                        Some(Kind::Write) => self.may_write(&f),
+                        Some(Kind::Step) => self.may_prepare(),
+                        _ => false,
+                    };
+                    if !idle && !allowed {
                         return news;
                     }
                     self.link.accept();
@@ -95,7 +101,8 @@ impl<H: Hardware> Firmware<H> {
 
     /// A request that was executed already: its reply must have been lost.
     fn repeat(&mut self, f: &Received, kind: Option<Kind>, idle: bool) -> bool {
-        let in_flight = self.flight.as_ref().is_some_and(|x| x.seq == f.seq);
+        let in_flight = self.flight.as_ref().is_some_and(|x| x.seq == f.seq && !x.replied)
+            || self.prepared.as_ref().is_some_and(|x| x.seq == f.seq);
         if !in_flight && !self.link.repeat(&mut self.hw, f.seq) && kind == Some(Kind::Read) {
             if !idle {
                 return false;
@@ -108,7 +115,12 @@ impl<H: Hardware> Firmware<H> {
     }
 
     fn execute(&mut self, f: &Received, kind: Option<Kind>) {
+        let late = match kind {
+            Some(Kind::Hello | Kind::Abort | Kind::Status | Kind::Write) => None,
+            _ => self.late.take(),
+        };
         let done = match kind {
+            _ if late.is_some() => Err(late.unwrap_or((ErrorCode::NotReady, [0, 0]))),
             Some(Kind::Hello) => self.hello(f),
             Some(Kind::Abort) => self.abort(f),
             Some(Kind::Write) => self.write(f),
@@ -129,6 +141,13 @@ impl<H: Hardware> Firmware<H> {
         if self.transfer.is_none() {
             self.link.release(&mut self.hw);
         }
+    }
+
+    /// Whether a block may be written beside what is in flight. An update that goes on behind its reply owns `smem`: masters
+    /// and moments. Nothing may delay the launch of a step that is ready.
+    fn may_write(&mut self, f: &Received) -> bool {
+        let updating = self.flight.is_some_and(|x| x.replied);
+        !updating || self.prepared.is_none() && self.word(f, 0) as u8 == Space::Hmem as u8
     }
 
     pub(crate) fn word(&mut self, f: &Received, i: usize) -> u32 {
@@ -180,8 +199,9 @@ impl<H: Hardware> Firmware<H> {
     fn abort(&mut self, f: &Received) -> Result<(), Failure> {
         self.abort_engines();
         if let Some(flight) = self.flight.take() {
-            self.link.fail(&mut self.hw, flight.seq, ErrorCode::NotReady, [0, 0]);
+            self.fail_flight(&flight, (ErrorCode::NotReady, [0, 0]));
         }
+        self.late = None;
         self.link.reply(&mut self.hw, f.kind, f.seq, &[]);
         Ok(())
     }

@@ -30,12 +30,23 @@ const REPORTED: [Counter; 8] = [
 /// What is in flight.
 #[derive(Clone, Copy)]
 enum Work {
-    /// `more`: its window goes on after it.
+    /// `more`: its window goes on after it. `early`: its reply need not wait for the update.
     Step {
         scaler: usize,
         more: bool,
+        early: bool,
     },
     Run,
+}
+
+impl Work {
+    /// Segments that have ended when the reply can be given, from those before and after all of this.
+    fn told(self, before: u8, ended: u8) -> u8 {
+        match self {
+            Work::Step { early: true, .. } => before.wrapping_add(1),
+            _ => ended,
+        }
+    }
 }
 
 /// Segments in flight for one request.
@@ -46,9 +57,46 @@ pub(crate) struct Flight {
     work: Work,
     /// Low byte of SEG_STATUS once everything has ended.
     ended: u8,
+    /// Low byte of SEG_STATUS once what the reply tells has ended.
+    told: u8,
+    /// The reply has been sent; the update still runs. Most of what firmware and host do between two steps happens now.
+    pub replied: bool,
     start: u32,
     deadline: u32,
+    /// When the clock of `deadline` started.
+    launched: u32,
     counters: [u32; 8],
+}
+
+/// A step that was requested while the update of the one before was running: all that is left to do is to write and push.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepared {
+    pub seq: u8,
+    kind: u8,
+    work: Work,
+    deadline: u32,
+    segments: [(Segment, u32); 2],
+    /// How many of them run.
+    count: usize,
+    writes: Writes,
+}
+
+/// Registers to be written, and with what.
+#[derive(Clone, Copy)]
+struct Writes {
+    list: [(u32, u32); AREGS + SREGS + 3],
+    len: usize,
+}
+
+impl Writes {
+    const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS + 3], len: 0 };
+
+    fn add(&mut self, register: u32, value: u32) -> Result<(), Failure> {
+        let room = self.list.len() as u32;
+        *self.list.get_mut(self.len).ok_or((ErrorCode::BadLength, [self.len as u32, room]))? = (register, value);
+        self.len += 1;
+        Ok(())
+    }
 }
 
 impl<H: Hardware> Firmware<H> {
@@ -61,28 +109,30 @@ impl<H: Hardware> Firmware<H> {
         REPORTED.map(|c| self.hw.read(regs::COUNTER + 4 * c as u32))
     }
 
-    /// Checks, then writes the (index, value) pairs that a request carries from body word `first` on.
-    fn write_registers(&mut self, f: &Received, counts: usize, first: usize) -> Result<(), Failure> {
+    /// Checks and collects the (index, value) pairs that a request carries from body word `first` on.
+    fn collect(&mut self, f: &Received, counts: usize, first: usize, to: &mut Writes) -> Result<(), Failure> {
         let n = self.word(f, counts);
         let (aregs, sregs) = ((n & 0xff) as usize, (n >> 8 & 0xff) as usize);
         let want = 4 * (first + 2 * (aregs + sregs)) as u32;
         if f.body_len() != want {
             return Err((ErrorCode::BadLength, [f.body_len(), want]));
         }
-        let room = |i: usize| if i < aregs { (1, AREGS, regs::AREG) } else { (0, SREGS, regs::SREG) };
         for i in 0..aregs + sregs {
+            let (low, high, base) = if i < aregs { (1, AREGS, regs::AREG) } else { (0, SREGS, regs::SREG) };
             let index = self.word(f, first + 2 * i);
-            let (low, high, _) = room(i);
             if (index as usize) < low || index as usize >= high {
                 return Err((ErrorCode::BadRegister, [index, i as u32]));
             }
-        }
-        for i in 0..aregs + sregs {
-            let index = self.word(f, first + 2 * i);
             let value = self.word(f, first + 2 * i + 1);
-            self.hw.write(room(i).2 + 4 * index, value);
+            to.add(base + 4 * index, value)?;
         }
         Ok(())
+    }
+
+    fn write_all(&mut self, w: &Writes) {
+        for &(register, value) in &w.list[..w.len] {
+            self.hw.write(register, value);
+        }
     }
 
     fn push(&mut self, s: Segment, unless: u32) {
@@ -93,13 +143,44 @@ impl<H: Hardware> Firmware<H> {
     fn launch(&mut self, f: &Received, work: Work, deadline: u32, segments: &[(Segment, u32)]) {
         self.hw.write(regs::FLAGS, ALL_FLAGS);
         let counters = self.read_counters();
-        let ended = self.hw.read(regs::SEG_STATUS) as u8;
+        let before = self.hw.read(regs::SEG_STATUS) as u8;
         let start = self.hw.read(regs::CYCLE_LO);
         for &(s, unless) in segments {
             self.push(s, unless);
         }
-        let ended = ended.wrapping_add(segments.len() as u8);
-        self.flight = Some(Flight { seq: f.seq, kind: f.kind, work, ended, start, deadline, counters });
+        let ended = before.wrapping_add(segments.len() as u8);
+        let told = work.told(before, ended);
+        let (seq, kind, launched) = (f.seq, f.kind, start);
+        self.flight =
+            Some(Flight { seq, kind, work, ended, told, replied: false, start, deadline, launched, counters });
+    }
+
+    /// Launches a prepared step behind `before`, whose update has just ended. Its cycles and counters go on from the last
+    /// reply, so that those of consecutive steps add up to all that passed.
+    fn launch_prepared(&mut self, p: &Prepared, before: &Flight) {
+        self.write_all(&p.writes);
+        self.hw.write(regs::FLAGS, ALL_FLAGS);
+        for &(s, unless) in &p.segments[..p.count] {
+            self.push(s, unless);
+        }
+        let launched = self.hw.read(regs::CYCLE_LO);
+        let ended = before.ended.wrapping_add(p.count as u8);
+        self.flight = Some(Flight {
+            seq: p.seq,
+            kind: p.kind,
+            work: p.work,
+            ended,
+            told: p.work.told(before.ended, ended),
+            replied: false,
+            deadline: p.deadline,
+            launched,
+            ..*before
+        });
+    }
+
+    /// Whether a step may be requested now, to be launched once the update in flight has ended.
+    pub(crate) fn may_prepare(&self) -> bool {
+        self.prepared.is_none() && self.flight.is_some_and(|f| f.replied)
     }
 
     /// `Step`: forward, loss, backward; then the update, unless a flag forbids it.
@@ -110,17 +191,24 @@ impl<H: Hardware> Firmware<H> {
         let scaler = *self.scalers.get(index).ok_or((ErrorCode::BadScaler, [index as u32, MAX_SCALERS as u32]))?;
         let compute = self.segment(what >> 8 & 0xff)?;
         let update = self.segment(what >> 16 & 0xff)?;
-        self.write_registers(f, step::WRITES, step::PAIRS)?;
+        let mut writes = Writes::NONE;
+        self.collect(f, step::WRITES, step::PAIRS, &mut writes)?;
         let inv_batch = self.word(f, step::INV_BATCH);
-        self.hw.write(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch);
-        self.hw.write(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch));
-        self.hw.write(regs::EXP, -scaler.exponent as u32);
+        writes.add(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch)?;
+        writes.add(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch))?;
+        writes.add(regs::EXP, -scaler.exponent as u32)?;
         let deadline = self.word(f, step::DEADLINE);
-        let work = Work::Step { scaler: index, more: what & step::MORE != 0 };
+        let work = Work::Step { scaler: index, more: what & step::MORE != 0, early: what & step::EARLY != 0 };
         // once a window has met an overflow there will be no update: what else it computes is for the loss alone
         let segments = [(compute, 0), (update, NO_UPDATE)];
         let count = if self.overflows[index].is_some() { 1 } else { 2 };
-        self.launch(f, work, deadline, &segments[..count]);
+        if self.flight.is_some() {
+            // the step before has been replied to, so scaler and window are what this one needs
+            self.prepared = Some(Prepared { seq: f.seq, kind: f.kind, work, deadline, segments, count, writes });
+        } else {
+            self.write_all(&writes);
+            self.launch(f, work, deadline, &segments[..count]);
+        }
         Ok(())
     }
 
@@ -129,7 +217,9 @@ impl<H: Hardware> Firmware<H> {
         self.at_least(f, run::PAIRS)?;
         let index = self.word(f, run::SEGMENT);
         let segment = self.segment(index)?;
-        self.write_registers(f, run::WRITES, run::PAIRS)?;
+        let mut writes = Writes::NONE;
+        self.collect(f, run::WRITES, run::PAIRS, &mut writes)?;
+        self.write_all(&writes);
         let deadline = self.word(f, run::DEADLINE);
         self.launch(f, Work::Run, deadline, &[(segment, 0)]);
         Ok(())
@@ -153,34 +243,58 @@ impl<H: Hardware> Firmware<H> {
         let status = self.hw.read(regs::SEG_STATUS);
         let trapped = status >> 18 & 1 == 1;
         let ended = status as u8 == flight.ended && status >> 16 & 1 == 0;
+        if flight.replied && ended && !trapped {
+            self.flight = None;
+            if let Some(p) = self.prepared.take() {
+                self.launch_prepared(&p, &flight);
+            }
+            return true;
+        }
+        // of an early step compute, or even the update, has ended
+        let early = flight.told != flight.ended && status as u8 == flight.told;
+        let tell = !flight.replied && (ended || early);
         let now = self.hw.read(regs::CYCLE_LO);
-        let cycles = now.wrapping_sub(flight.start);
-        let overdue = flight.deadline != 0 && cycles > flight.deadline;
-        if !(trapped || ended || overdue) || !self.link.can_send(&mut self.hw, HEADER + MAX_CACHED_REPLY) {
+        let overdue = flight.deadline != 0 && now.wrapping_sub(flight.launched) > flight.deadline;
+        if !(trapped || tell || overdue) || !self.link.can_send(&mut self.hw, HEADER + MAX_CACHED_REPLY) {
             return false;
         }
-        self.flight = None;
-        if trapped {
-            let detail = [self.hw.read(regs::TRAP), self.hw.read(regs::TRAP_INFO)];
+        if trapped || overdue && !ended {
+            let failure = if trapped {
+                (ErrorCode::Trap, [self.hw.read(regs::TRAP), self.hw.read(regs::TRAP_INFO)])
+            } else {
+                (ErrorCode::Deadline, [now.wrapping_sub(flight.launched), status])
+            };
             self.abort_engines();
-            self.link.fail(&mut self.hw, flight.seq, ErrorCode::Trap, detail);
-        } else if ended {
-            self.finish(&flight, cycles, now);
+            self.flight = None;
+            self.fail_flight(&flight, failure);
         } else {
-            self.abort_engines();
-            self.link.fail(&mut self.hw, flight.seq, ErrorCode::Deadline, [cycles, status]);
+            let told = Flight { replied: true, start: now, counters: self.finish(&flight, now), ..flight };
+            self.flight = (!ended).then_some(told);
         }
         true
     }
 
-    fn finish(&mut self, flight: &Flight, cycles: u32, now: u32) {
+    /// Tells the host that what was in flight has failed. Where its reply has been sent, the next request hears of it.
+    pub(crate) fn fail_flight(&mut self, flight: &Flight, (code, detail): Failure) {
+        let waiting = self.prepared.take().map(|p| p.seq);
+        match waiting {
+            _ if !flight.replied => self.link.fail(&mut self.hw, flight.seq, code, detail),
+            Some(seq) => self.link.fail(&mut self.hw, seq, code, detail),
+            None => self.late = Some((code, detail)),
+        }
+    }
+
+    /// Sends the reply; returns the counters as they stood.
+    fn finish(&mut self, flight: &Flight, now: u32) -> [u32; 8] {
+        let cycles = now.wrapping_sub(flight.start);
         let flags = self.hw.read(regs::FLAGS);
-        let mut counters = self.read_counters();
+        let absolute = self.read_counters();
+        let mut counters = absolute;
         for (c, before) in counters.iter_mut().zip(flight.counters) {
             *c = c.wrapping_sub(before);
         }
         match flight.work {
-            Work::Step { scaler, more } => {
+            Work::Step { scaler, more, .. } => {
                 let words = self.finish_step(scaler, more, flags, counters, cycles, now);
                 self.link.reply(&mut self.hw, flight.kind, flight.seq, &words);
             }
@@ -196,6 +310,7 @@ impl<H: Hardware> Firmware<H> {
                 self.link.reply(&mut self.hw, flight.kind, flight.seq, &w);
             }
         }
+        absolute
     }
 
     fn finish_step(

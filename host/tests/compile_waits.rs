@@ -14,6 +14,12 @@ const HMEM: u32 = 0;
 const SMEM: u32 = 1;
 const MASK: u32 = 2;
 const SREG: u32 = 3;
+/// Accumulator rows, where sums are kept for a later product.
+const ACCUMULATORS: u32 = 4;
+
+fn accumulators(g: &Gemm) -> impl Iterator<Item = u32> {
+    (0..g.m_block as u32 * g.n_group as u32).map(|r| g.acc_base as u32 + r)
+}
 
 fn cells(set: &mut Cells, memory: u32, v: View, rows: u16, cols: u16) {
     let memory = memory + 16 * v.base.areg as u32;
@@ -36,12 +42,16 @@ fn gemm(g: &Gemm) -> (Cells, Cells) {
     match g.init {
         Init::BiasPerColumn(b) => row(&mut reads, b, g.n),
         Init::BiasPerRow(b) => row(&mut reads, b, g.m),
-        _ => {}
+        Init::Accumulators => reads.extend(accumulators(g).map(|r| (ACCUMULATORS, r))),
+        Init::Zero => {}
     }
     let (memory, out) = match g.out {
         Output::Half(v) => (HMEM, v),
         Output::Single(v) => (SMEM, v),
-        Output::Keep => panic!("not used"),
+        Output::Keep => {
+            writes.extend(accumulators(g).map(|r| (ACCUMULATORS, r)));
+            return (reads, writes);
+        }
     };
     cells(&mut writes, memory, out, g.m, g.n);
     match g.mask {
@@ -89,6 +99,7 @@ fn verify(program: &[u32]) -> usize {
     let mut count = [0usize; 2];
     let mut at = 0;
     let mut pairs = 0;
+    let mut kept: HashSet<u32> = HashSet::new();
     while at < program.len() {
         let instr = Instr::decode(&program[at..]).unwrap();
         at += length(program[at]);
@@ -102,6 +113,17 @@ fn verify(program: &[u32]) -> usize {
             }
             Instr::Control(c) => panic!("not used: {c:?}"),
         };
+        // What a product continues, another has kept, and none has passed through since.
+        if let Instr::Gemm(g) = &instr {
+            for row in accumulators(g) {
+                assert!(g.init != Init::Accumulators || kept.contains(&row), "{instr:?} continues lost sums");
+                if g.out == Output::Keep {
+                    kept.insert(row)
+                } else {
+                    kept.remove(&row)
+                };
+            }
+        }
         let waits = [sync.wait_m, sync.wait_v];
         let complete = [0, 1].map(|e| if waits[e] == 0 { 0 } else { (count[e] + 1).saturating_sub(waits[e] as usize) });
         let now = Issued { engine, index: count[engine], complete, reads, writes };

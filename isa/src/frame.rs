@@ -197,10 +197,15 @@ pub mod scaler {
 /// accumulates their gradients in the update's place. The scaler is told at the window's end only, so that the scale stands
 /// still within it; an overflow in any of its steps skips the update at its end.
 pub mod step {
-    /// Request: scaler index | compute segment << 8 | update segment << 16 | [`MORE`].
+    /// Request: scaler index | compute segment << 8 | update segment << 16 | [`MORE`] | [`EARLY`].
     pub const WHAT: usize = 0;
     /// Bit of [`WHAT`]: this step does not end its window, and its update segment accumulates gradients.
     pub const MORE: u32 = 1 << 24;
+    /// Bit of [`WHAT`]: the reply comes as soon as compute has ended, for what it tells is known then: the update runs on while host and firmware
+    /// get the next step ready. Until the update has ended every request waits but `Status`, `Abort`, a `Write` to `hmem` and
+    /// the next `Step`; should the update fail, the next request is answered with the error. The reply's cycles and counters
+    /// are then those since the reply before, if this step was launched right behind the last.
+    pub const EARLY: u32 = 1 << 25;
     /// Request: FP32 `1/B` of this batch (B: valid rows).
     pub const INV_BATCH: usize = 1;
     /// Request: cycles after which the firmware gives up.

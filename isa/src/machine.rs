@@ -37,7 +37,7 @@ impl Machine {
         smem_words: 1 << 16,
         mask_bits: 1 << 15,
         pmem_words: 1 << 12,
-        acc_rows: 128,
+        acc_rows: 256,
         firmware_bytes: 64 << 10,
         rx_ring_bytes: 8 << 10,
         tx_ring_bytes: 4 << 10,

@@ -52,7 +52,7 @@ fn a_sound_program_passes() {
 fn each_fault_is_named() {
     let room = M.hmem_plane();
     let cases: [(Gemm, FaultKind); 5] = [
-        (Gemm { n_group: 5, ..product() }, FaultKind::Accumulators { need: 160, room: 128 }),
+        (Gemm { n_group: 9, ..product() }, FaultKind::Accumulators { need: 288, room: 256 }),
         (Gemm { x: view(0, 2, 65), ..product() }, FaultKind::Stride(2)),
         (Gemm { x: view(0, 0, 65), ..product() }, FaultKind::Stride(0)),
         (

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A slot is free for row i once the wave that used it has passed that row: its timer counts down from [`timer_start`]
-//! when the wave's last row was requested, and row i may be requested from `timer_start − w_hold − i·L` on. Rows follow each
+//! in the cycle after the wave's last row was requested, and row i may be requested from `timer_start + 1 − w_hold − i·L`
+//! on, `w_hold` + i·L cycles after that row. Rows follow each
 //! other at least as fast as the wave comes down, so a wave that starts behind row 0 never overtakes the loader.
 
 use crate::array::{P_IN, W_SLOTS, w_hold};
@@ -242,7 +243,7 @@ impl Loader {
             shift: Constant::new(bits(n.ilog2() as u64)),
             bias_shift: Constant::new(bits(8 - n.ilog2() as u64)),
             timer_top: Constant::new(bits(timer_start(n, l) as u64)),
-            limit_row0: Constant::new(bits((timer_start(n, l) - w_hold(n)) as u64)),
+            limit_row0: Constant::new(bits((timer_start(n, l) - w_hold(n) + 1) as u64)),
             limit_bias: Constant::new(bits((timer_start(n, l) - P_IN - 3) as u64)),
             latency: Constant::new(bits(l as u64)),
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),

@@ -7,7 +7,7 @@
 //!       previous k tile's sums back? (rows in flight < rows of a k step)
 //! ```
 
-use crate::array::{P_IN, W_LAT, p_out};
+use crate::array::{P_IN, p_out};
 use crate::matrix::DelayLine;
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
@@ -111,7 +111,6 @@ pub struct Streamer {
     a1: DFF<Bits<32>>,
     b1: DFF<Bits<32>>,
     c1: DFF<Bits<32>>,
-    opening: DelayLine<1>,
     landing: DelayLine<1>,
     may: Signal<Local, Bit>,
     go: Signal<Local, Bit>,
@@ -153,7 +152,6 @@ pub struct Streamer {
     shift: Constant<Bits<5>>,
     lane: Vec<Constant<Bits<5>>>,
     _n: usize,
-    _open: usize,
     _land: usize,
 }
 
@@ -228,7 +226,6 @@ impl Streamer {
             a1: Default::default(),
             b1: Default::default(),
             c1: Default::default(),
-            opening: DelayLine::new(W_LAT + 2),
             landing: DelayLine::new(period(n, l) - 1),
             may: Default::default(),
             go: Default::default(),
@@ -270,7 +267,6 @@ impl Streamer {
             shift: Constant::new(bits(n.ilog2() as u64)),
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             _n: n,
-            _open: W_LAT + 2,
             _land: period(n, l) - 1,
         }
     }
@@ -297,16 +293,14 @@ impl Logic for Streamer {
             mask_shift
         );
         dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, p1, p2, a1, b1, c1);
-        clock!(self, clock, opening, landing);
+        clock!(self, clock, landing);
         self.active.next = self.run.q.val();
         // May a row go?
-        self.opening.x.next = self.opened.val().into();
         self.landing.x.next = self.go.val().into();
-        self.ready.next = false;
+        // Weights and activations are both presented three cycles after their request: a wave may follow row 0 of its tile by
+        // one cycle (`W_LAT`).
+        self.ready.next = self.opened.val();
         self.landed.next = false;
-        for d in self._open..(self._open + 1) {
-            self.ready.next = self.opening.tap[d].val().get_bit(0);
-        }
         for d in self._land..(self._land + 1) {
             self.landed.next = self.landing.tap[d].val().get_bit(0);
         }

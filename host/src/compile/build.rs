@@ -87,11 +87,26 @@ pub(crate) fn odd_pitch(cols: u32, lanes: u32) -> u32 {
 pub(crate) struct Builder {
     pub(crate) cost: Cost,
     pub(crate) steps: Vec<Step>,
+    /// Accumulator rows at the end of their memory that products leave alone: sums are kept there.
+    pub(crate) kept_rows: u32,
+    /// Shaken schedules to try.
+    pub(crate) effort: u32,
+}
+
+/// What a product starts from and what becomes of its sums, where a reduction is cut into pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Piece {
+    /// First accumulator row.
+    pub(crate) acc_base: u32,
+    /// It continues sums that an earlier piece kept.
+    pub(crate) resumes: bool,
+    /// It keeps its sums for a later piece.
+    pub(crate) keeps: bool,
 }
 
 impl Builder {
     pub(crate) fn new(cost: Cost) -> Builder {
-        Builder { cost, steps: Vec::new() }
+        Builder { cost, steps: Vec::new(), kept_rows: 0, effort: 0 }
     }
 
     /// `out[M, N] = epilogue(a[M, K] · b[K, N])`, either operand stationary, as the cost model likes it.
@@ -126,7 +141,7 @@ impl Builder {
                     _ => Mask::None,
                 },
             };
-            (g.m_block, g.n_group) = self.cost.blocking(&g);
+            (g.m_block, g.n_group) = self.cost.blocking(&g, self.cost.machine.acc_rows - self.kept_rows);
             g
         };
         let per_column = e.bias.map_or(Init::Zero, Init::BiasPerColumn);
@@ -140,6 +155,35 @@ impl Builder {
         }
         let best = options.into_iter().min_by_key(|g| self.cost.gemm(g).occupancy);
         let g = best.expect("planned pitches allow one orientation");
+        self.push(Instr::Gemm(g), label);
+    }
+
+    /// A piece of a product whose reduction is cut: `a` streams, `b` is stationary, and all of the result's sums stay in the
+    /// accumulators, `m` rows for each of its column tiles.
+    pub(crate) fn piece(
+        &mut self,
+        label: &str,
+        (m, k, n): (u32, u32, u32),
+        [a, b, out]: [Matrix; 3],
+        flag: Option<usize>,
+        piece: Piece,
+    ) {
+        let out = if out.space == Space::Hmem { Output::Half(out.view()) } else { Output::Single(out.view()) };
+        let g = Gemm {
+            sync: Sync { flag: flag.filter(|_| !piece.keeps).map(|f| f as u8), ..Sync::default() },
+            m: m as u16,
+            k: k as u16,
+            n: n as u16,
+            m_block: m as u16,
+            n_group: n.div_ceil(self.cost.machine.lanes) as u16,
+            acc_base: piece.acc_base as u8,
+            x: a.view(),
+            w: b.view(),
+            init: if piece.resumes { Init::Accumulators } else { Init::Zero },
+            out: if piece.keeps { Output::Keep } else { out },
+            relu: false,
+            mask: Mask::None,
+        };
         self.push(Instr::Gemm(g), label);
     }
 
@@ -240,7 +284,7 @@ impl Builder {
 
     /// Schedules the segment.
     pub(crate) fn finish(self) -> Schedule {
-        schedule(&self.steps, &self.cost)
+        schedule(&self.steps, &self.cost, self.effort)
     }
 }
 

@@ -64,7 +64,7 @@ impl Cost {
             machine,
             adder_latency: machine.adder_latency as u64,
             reinject: 3,
-            matrix_latency: 5,
+            matrix_latency: 2,
             matrix_gap: 1,
             vector_gap: 1,
             vector_latency: 14,
@@ -122,9 +122,9 @@ impl Cost {
         Timing { occupancy, latency: occupancy + self.vector_latency + if half { self.to_half } else { 0 } }
     }
 
-    /// The blocking `(m_block, n_group)` of an m×k×n product with the fewest cycles; ties prefer large blocks.
-    pub fn blocking(&self, g: &Gemm) -> (u16, u16) {
-        let room = self.machine.acc_rows;
+    /// The blocking `(m_block, n_group)` of an m×k×n product with the fewest cycles, in `room` accumulator rows; ties prefer
+    /// wide groups.
+    pub fn blocking(&self, g: &Gemm, room: u32) -> (u16, u16) {
         let tiles = (g.n as u32).div_ceil(self.machine.lanes);
         let mut best = (u64::MAX, (1, 1));
         for n_group in (1..=tiles.min(room)).rev() {

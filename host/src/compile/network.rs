@@ -1,6 +1,6 @@
 //! A whole network: its tensors, then its three segments.
 
-use super::build::{Builder, Epilogue, Matrix, append, check, odd_pitch};
+use super::build::{Builder, Epilogue, Matrix, Piece, append, check, odd_pitch};
 use super::chain::{Layer, Part, layers};
 use super::cost::Cost;
 use super::loss::{self, LossTensors};
@@ -21,6 +21,13 @@ const LABEL_REGISTER: u8 = 2;
 const CUTS: [&[u32]; 6] = [&[8], &[4, 4], &[6, 2], &[4, 2, 2], &[3, 3, 2], &[2, 2, 2, 2]];
 /// Ways to cut a chunk's exponentials into parts, which hide each other's latency.
 const PARTS: [u32; 3] = [1, 2, 4];
+/// Accumulator rows, in eighths, in which weight gradients gather chunk by chunk, so that they need not wait for the last.
+const KEPT: [u32; 4] = [0, 4, 5, 6];
+/// Plans that are scheduled with [`EFFORT`] shaken schedules.
+const FINALISTS: usize = 4;
+const EFFORT: u32 = 60;
+/// Chunks of the batch, parts of chunks for the loss, accumulator rows that gather.
+type Plan = (Vec<Part>, Vec<Part>, u32);
 /// Cycles that a vector instruction may lose, waiting for the plane that the matrix engine streams from.
 const STARVED: u64 = 1 << 12;
 const FP16_ONE: u16 = 0x3c00;
@@ -108,26 +115,34 @@ pub fn network(
     }
     size("number of classes less one", graph.classes().saturating_sub(1) as u64, super::PADDED_LABEL as u64 - 1)?;
     let net = declare(graph, batch, recipe.into(), machine)?;
-    let mut best: Option<Compiled> = None;
     let mut error = None;
-    let mut tried: Vec<(Vec<Part>, Vec<Part>)> = Vec::new();
+    let mut tried: Vec<Plan> = Vec::new();
+    let mut found: Vec<(u64, Plan)> = Vec::new();
     for cut in CUTS {
         for parts in PARTS {
-            let all = Part { start: 0, rows: batch };
-            let chunks = all.cut(cut, machine.lanes);
-            let parts: Vec<Part> = chunks.iter().flat_map(|c| c.cut(&vec![1; parts as usize], machine.lanes)).collect();
-            if tried.contains(&(chunks.clone(), parts.clone())) {
-                continue;
+            for kept in KEPT {
+                let all = Part { start: 0, rows: batch };
+                let chunks = all.cut(cut, machine.lanes);
+                let cut = |c: &Part| c.cut(&vec![1; parts as usize], machine.lanes);
+                let parts: Vec<Part> = chunks.iter().flat_map(cut).collect();
+                let kept = if chunks.len() > 1 { machine.acc_rows * kept / 8 } else { 0 };
+                let plan = (chunks, parts, kept);
+                if tried.contains(&plan) {
+                    continue;
+                }
+                match net.emit(&plan, 0) {
+                    Ok(c) => found.push((c.predicted[0].cycles, plan.clone())),
+                    Err(e) => error = error.or(Some(e)),
+                }
+                tried.push(plan);
             }
-            match net.emit(&chunks, &parts) {
-                Ok(c) if best.as_ref().is_none_or(|b| c.predicted[0].cycles < b.predicted[0].cycles) => best = Some(c),
-                Ok(_) => {}
-                Err(e) => error = error.or(Some(e)),
-            }
-            tried.push((chunks, parts));
         }
     }
-    match (best, error) {
+    // The promising ones again, with more effort.
+    found.sort_by_key(|f| f.0);
+    found.truncate(FINALISTS);
+    let finals = found.iter().filter_map(|(_, plan)| net.emit(plan, EFFORT).ok());
+    match (finals.min_by_key(|c| c.predicted[0].cycles), error) {
         (Some(c), _) => Ok(c),
         (None, Some(e)) => Err(e),
         (None, None) => unreachable!("one cut is always tried"),
@@ -318,7 +333,25 @@ impl Network<'_> {
         }
     }
 
+    /// Accumulator rows in which weight gradients gather chunk by chunk: per layer the first row and the column tiles that
+    /// find room there. A layer with few rows of result goes first; what is left over is reduced over the whole batch at once.
+    fn gathered(&self, rows: u32) -> Vec<(u32, u32)> {
+        let (n, top) = (self.cost.machine.lanes, self.cost.machine.acc_rows);
+        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(i));
+        let mut used = 0;
+        let mut all = vec![(0, 0); self.layers.len()];
+        for i in order {
+            let l = &self.layers[i];
+            let tiles = ((rows - used) / l.outputs).min((l.inputs + 1).div_ceil(n));
+            used += tiles * l.outputs;
+            all[i] = (top - used, tiles);
+        }
+        all
+    }
+
     fn backward(&self, b: &mut Builder, chunks: &[Part]) {
+        let gathered = self.gathered(b.kept_rows);
         let layer_of = |node: NodeId| self.layers.iter().position(|l| l.dense == node).expect("dense nodes are layers");
         for step in differentiate(self.graph) {
             match step.op {
@@ -341,19 +374,35 @@ impl Network<'_> {
                     let e = Epilogue { flag: Some(flag::WEIGHT_GRADIENT), ..Epilogue::default() };
                     let (dy, x) = (self.matrix(t.value_gradient).t(), self.source(i));
                     let out = self.matrix(t.gradient);
+                    let label = format!("{} dW", l.name);
                     // One column more than the layer has inputs: x's column of ones gives the bias gradient.
-                    b.product(&format!("{} dW", l.name), (l.outputs, self.batch, l.inputs + 1), dy, x, out, e);
+                    let (cols, lanes) = (l.inputs + 1, self.cost.machine.lanes);
+                    let (acc_base, tiles) = gathered[i];
+                    let early = (tiles * lanes).min(cols);
+                    if early > 0 {
+                        for (c, &Part { start, rows }) in chunks.iter().enumerate() {
+                            let piece = Piece { acc_base, resumes: c > 0, keeps: c + 1 < chunks.len() };
+                            let operands = [dy.at(0, start), x.at(start, 0), out];
+                            b.piece(&label, (l.outputs, rows, early), operands, e.flag, piece);
+                        }
+                    }
+                    if early < cols {
+                        let (x, out) = (x.at(0, early), out.at(0, early));
+                        b.product(&label, (l.outputs, self.batch, cols - early), dy, x, out, e);
+                    }
                 }
             }
         }
     }
 
     /// All segments, with the batch cut into `chunks` for products and into `parts` (of chunks) for the loss.
-    fn emit(&self, chunks: &[Part], parts: &[Part]) -> Result<Compiled, CompileError> {
+    fn emit(&self, (chunks, parts, kept_rows): &Plan, effort: u32) -> Result<Compiled, CompileError> {
         let machine = self.cost.machine;
         let loss = self.loss_tensors();
         let pass = |training: bool| {
             let mut b = Builder::new(self.cost);
+            b.effort = effort;
+            b.kept_rows = if training { *kept_rows } else { 0 };
             loss::labels(&mut b, &loss, training);
             for &chunk in chunks {
                 self.forward(&mut b, chunk, training);

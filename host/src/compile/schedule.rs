@@ -78,6 +78,8 @@ impl Region {
 struct Access {
     reads: Vec<Region>,
     writes: Vec<Region>,
+    /// Accumulators that a product uses and leaves to the next one.
+    scratch: Vec<Region>,
 }
 
 fn half(v: View, rows: u32, cols: u32) -> Region {
@@ -111,13 +113,18 @@ impl Access {
 
     fn gemm(g: &Gemm) -> Access {
         let (m, k, n) = (g.m as u32, g.k as u32, g.n as u32);
-        let mut a = Access { reads: vec![half(g.x, m, k), half(g.w, k, n)], writes: Vec::new() };
-        let accumulators = || Region::new(Memory::Accumulators, 0, Strides { inner: 1, outer: 0 }, 1, 256);
+        let mut a = Access { reads: vec![half(g.x, m, k), half(g.w, k, n)], ..Access::default() };
+        let rows = g.m_block as u32 * g.n_group as u32;
+        let accumulators =
+            || Region::new(Memory::Accumulators, g.acc_base as u32, Strides { inner: 1, outer: 0 }, 1, rows);
         match g.init {
             Init::Zero => {}
             Init::BiasPerColumn(b) => a.reads.push(half(View::new(b, 1, 0), 1, n)),
             Init::BiasPerRow(b) => a.reads.push(half(View::new(b, 1, 0), 1, m)),
             Init::Accumulators => a.reads.push(accumulators()),
+        }
+        if g.init != Init::Accumulators && g.out != Output::Keep {
+            a.scratch.push(accumulators());
         }
         let strides = match g.out {
             Output::Keep => {
@@ -177,6 +184,11 @@ fn meet(a: &[Region], b: &[Region]) -> bool {
     a.iter().any(|r| b.iter().any(|s| r.overlaps(s)))
 }
 
+/// Whether `a` passes through accumulators in which `b` leaves or finds sums.
+fn clobbers(a: &Access, b: &Access) -> bool {
+    meet(&a.scratch, &b.reads) || meet(&a.scratch, &b.writes)
+}
+
 /// For every instruction, the earlier ones that it depends on.
 pub(crate) fn dependences(instrs: &[Instr]) -> Vec<Vec<(usize, Dependence)>> {
     let accesses: Vec<Access> = instrs.iter().map(Access::of).collect();
@@ -188,7 +200,7 @@ pub(crate) fn dependences(instrs: &[Instr]) -> Vec<Vec<(usize, Dependence)>> {
             let overwrite = after_write || meet(&a.reads, &b.writes) || meet(&a.writes, &b.writes);
             if after_write || overwrite && Engine::of(&instrs[i]) != Engine::of(&instrs[j]) {
                 deps.push((j, Dependence::Completion));
-            } else if overwrite {
+            } else if overwrite || clobbers(a, b) || clobbers(b, a) {
                 deps.push((j, Dependence::Order));
             }
         }
@@ -215,24 +227,44 @@ pub(crate) struct Schedule {
     pub(crate) cycles: u64,
 }
 
-/// Orders `steps` (given in program order; engine instructions only) and sets their waits: the best of a few list schedules.
-pub(crate) fn schedule(steps: &[Step], cost: &Cost) -> Schedule {
+/// Orders `steps` (given in program order; engine instructions only) and sets their waits: the best of a few list schedules,
+/// and of `more` whose priorities are shaken (by a fixed sequence: the same program every time).
+pub(crate) fn schedule(steps: &[Step], cost: &Cost, more: u32) -> Schedule {
     let instrs: Vec<Instr> = steps.iter().map(|s| s.instr).collect();
     let deps = dependences(&instrs);
     let path = remaining_paths(&instrs, &deps, cost);
-    let mut best: Option<Schedule> = None;
-    for vector in [0, 6, 14] {
-        for in_order in [None, Some(30), Some(100)] {
+    let mut policies = Vec::new();
+    for vector in [Choice::Path(0), Choice::Path(6), Choice::Path(14), Choice::Program(6), Choice::Program(30)] {
+        for matrix in [Choice::Path(NEAR), Choice::Program(30), Choice::Program(100)] {
             for lead in [0, 16, 40] {
-                let order = list_schedule(&instrs, &deps, &path, cost, &Policy { vector, in_order, lead });
-                let s = with_waits(steps, &deps, &order, cost);
-                if best.as_ref().is_none_or(|b| s.cycles < b.cycles) {
-                    best = Some(s);
-                }
+                policies.push(Policy { vector, matrix, lead });
             }
         }
     }
-    best.expect("at least one schedule is tried")
+    let attempt = |path: &[u64], policy: &Policy| {
+        with_waits(steps, &deps, &list_schedule(&instrs, &deps, path, cost, policy), cost)
+    };
+    let mut results: Vec<(Policy, Schedule)> = policies.iter().map(|p| (*p, attempt(&path, p))).collect();
+    results.sort_by_key(|r| r.1.cycles);
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut noise = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % limit
+    };
+    let mut best = results[0].1.clone();
+    let mut kept = path.clone();
+    for i in 0..more as usize {
+        let policy = results[i % results.len().min(6)].0;
+        // half of the attempts start from the longest paths, half from what was best so far
+        let from = if i % 2 == 0 { &path } else { &kept };
+        let limit = 1 << (4 + i % 5);
+        let shaken: Vec<u64> = from.iter().map(|&p| p + noise(limit)).collect();
+        let s = attempt(&shaken, &policy);
+        if s.cycles < best.cycles {
+            (best, kept) = (s, shaken);
+        }
+    }
+    best
 }
 
 /// Cycles from each instruction's start to the end of the segment along its longest chain of dependents.
@@ -248,13 +280,20 @@ fn remaining_paths(instrs: &[Instr], deps: &[Vec<(usize, Dependence)>], cost: &C
     path
 }
 
+/// How an engine chooses among the instructions that could start within so many cycles of the earliest.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// The longest path behind it.
+    Path(u64),
+    /// The first in program order, so that a chunk's layers, or its loss, stay together.
+    Program(u64),
+}
+
 /// One way to choose among instructions that could be issued.
+#[derive(Clone, Copy)]
 struct Policy {
-    /// Vector instructions within so many cycles of the earliest count as equally early.
-    vector: u64,
-    /// The matrix engine follows program order (so that a chunk's layers stay together) where that idles it for at most so
-    /// many cycles; `None`: the longest path.
-    in_order: Option<u64>,
+    vector: Choice,
+    matrix: Choice,
     /// Matrix instructions count as startable so many cycles earlier, since that engine is the scarce one.
     lead: u64,
 }
@@ -297,10 +336,10 @@ fn list_schedule(
         let choose = |engine: Engine| {
             let ready = &ready[engine as usize];
             let earliest = ready.iter().map(|r| r.0).min()?;
-            let ordered = engine == Engine::Matrix && policy.in_order.is_some();
-            let slack = match engine {
-                Engine::Matrix => policy.in_order.unwrap_or(NEAR),
-                Engine::Vector => policy.vector,
+            let choice = if engine == Engine::Matrix { policy.matrix } else { policy.vector };
+            let (slack, ordered) = match choice {
+                Choice::Path(slack) => (slack, false),
+                Choice::Program(slack) => (slack, true),
             };
             let near = ready.iter().filter(|r| r.0 <= earliest + slack);
             let best = near.max_by_key(|r| (if ordered { 0 } else { path[r.1] }, std::cmp::Reverse(r.1)));

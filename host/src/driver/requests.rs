@@ -110,6 +110,8 @@ pub struct StepRequest {
     pub inv_batch: f32,
     /// Cycles after which the firmware gives up; 0: never.
     pub deadline: u32,
+    /// The reply may come before the update has ended, see [`step::EARLY`].
+    pub early: bool,
     /// Registers to write first.
     pub registers: Registers,
 }
@@ -320,8 +322,10 @@ impl Link {
 
     /// Asks for a training step; [`Link::step_reply`] waits for it.
     pub fn step(&mut self, s: &StepRequest) -> Result<Ticket> {
-        let more = if s.more { step::MORE } else { 0 };
-        let mut words = vec![s.scaler | s.compute << 8 | s.update << 16 | more, s.inv_batch.to_bits(), s.deadline];
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        let how = bit(s.more, step::MORE) | bit(s.early, step::EARLY);
+        let what = s.scaler | s.compute << 8 | s.update << 16 | how;
+        let mut words = vec![what, s.inv_batch.to_bits(), s.deadline];
         s.registers.append(&mut words);
         self.submit(Kind::Step, &bytes(&words))
     }

@@ -209,6 +209,8 @@ impl Session {
             compute: c.step.compute,
             update,
             more,
+            // the norm that the reply tells is only known after the update
+            early: !matches!(c.recipe.clip, Clip::Norm(_)),
             inv_batch: 1.0 / rows as f32,
             deadline: deadline(cycles),
             registers,

@@ -5,6 +5,8 @@ mod optimizers;
 mod sim;
 mod step;
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -34,6 +36,38 @@ pub(super) struct Common {
     device: DeviceArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// Write the table there too, as CSV below the command that made it
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+impl Common {
+    /// Prints the table, and writes it to the file that was asked for.
+    fn publish<R: Serialize>(&self, rows: Vec<R>, text: impl FnOnce(&[R]) -> String) -> Result<()> {
+        if let Some(path) = &self.csv {
+            write_csv(path, &rows)?;
+        }
+        let table = Table { device: self.device.device.clone(), rows };
+        self.output.print(&table, |t| text(&t.rows));
+        Ok(())
+    }
+}
+
+/// One line for the command, one for the names of the columns, one per row.
+fn write_csv<R: Serialize>(path: &Path, rows: &[R]) -> Result<()> {
+    let failed = |source: std::io::Error| Error::Io { action: "write", path: path.into(), source };
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let mut out = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        out.serialize(row).map_err(|e| failed(std::io::Error::other(e)))?;
+    }
+    let table = out.into_inner().map_err(|e| failed(std::io::Error::other(e.to_string())))?;
+    let mut bytes = format!("# systole {}\n", command.join(" ")).into_bytes();
+    bytes.extend(table);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    std::fs::write(path, bytes).map_err(failed)
 }
 
 #[derive(Serialize)]
