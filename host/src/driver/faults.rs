@@ -126,4 +126,12 @@ impl<P: Port> Port for FaultPort<P> {
     fn cycles(&self) -> Option<u64> {
         self.inner.cycles()
     }
+
+    fn set_baud(&mut self, baud: u32) -> io::Result<bool> {
+        self.inner.set_baud(baud)
+    }
+
+    fn baud(&self) -> Option<u32> {
+        self.inner.baud()
+    }
 }

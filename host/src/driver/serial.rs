@@ -7,8 +7,10 @@ use systole_sim::port::Port;
 
 use crate::error::{Error, Result};
 
-/// Bits per second that boards run at.
+/// Bits per second that a line runs at, if nothing else is asked for.
 pub const BAUD: u32 = 3_000_000;
+/// Bits per second that boards start with.
+pub const SAFE_BAUD: u32 = 115_200;
 
 /// Longest wait for the operating system to take bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,5 +75,14 @@ impl Port for SerialPort {
 
     fn name(&self) -> String {
         self.path.clone()
+    }
+
+    fn set_baud(&mut self, baud: u32) -> io::Result<bool> {
+        self.inner.set_baud_rate(baud)?;
+        Ok(true)
+    }
+
+    fn baud(&self) -> Option<u32> {
+        self.inner.baud_rate().ok()
     }
 }

@@ -13,6 +13,8 @@
 
 mod build;
 mod error;
+mod serial;
+mod wire;
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,8 +29,9 @@ use systole_verilator::{Module, Options, Port as Pin};
 use crate::model::link::decode;
 use crate::port::Port;
 
-pub use build::{Build, Report, Step, prepare, setup};
+pub use build::{Build, Report, Step, prepare, prepare_serial, setup};
 pub use error::{Error, Result};
+pub use serial::{SerialOptions, SerialRtl};
 
 /// Cycles for which the soft core is held in reset.
 const RESET_CYCLES: u64 = 16;
