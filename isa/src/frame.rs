@@ -39,6 +39,9 @@ pub const CRC_POLYNOMIAL: u32 = 0xedb8_8320;
 /// Word 0 of a hello, so that a stray port is told apart: `"systole?"`'s first four bytes.
 pub const HELLO_MAGIC: u32 = u32::from_le_bytes(*b"syst");
 
+/// What stands in a firmware's image before the hash that its hello reports ([`hello::FIRMWARE_HASH`], little endian).
+pub const FIRMWARE_MARK: &[u8; 16] = b"systole firmware";
+
 /// Request and notice kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

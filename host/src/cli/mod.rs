@@ -6,6 +6,7 @@ mod devices;
 mod eval;
 mod export;
 mod gemm;
+mod monitor;
 mod progress;
 mod setup;
 #[cfg(unix)]
@@ -47,6 +48,7 @@ enum Command {
     #[cfg(unix)]
     Sim(sim::SimArgs),
     Devices(devices::DevicesArgs),
+    Monitor(monitor::MonitorArgs),
     Setup(setup::SetupArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -118,6 +120,7 @@ fn run(command: Command) -> Result<()> {
         #[cfg(unix)]
         Command::Sim(a) => a.run(),
         Command::Devices(a) => a.run(),
+        Command::Monitor(a) => a.run(),
         Command::Setup(a) => a.run(),
         Command::Completions(a) => a.run(),
     }

@@ -44,7 +44,7 @@ pub struct Device {
     pub info: DeviceInfo,
     /// What kind it is.
     pub kind: DeviceKind,
-    /// The ELF file of the firmware that it was started with, where this program started it.
+    /// The ELF file of the firmware that it runs, where this program started it or this workspace has built it.
     pub firmware_elf: Option<PathBuf>,
 }
 
@@ -111,6 +111,11 @@ impl Device {
             let reason = format!("the device has {}", info.machine.lanes);
             return Err(Error::value("--lanes", lanes, reason));
         }
+        // what this workspace has built may be what a board runs
+        let firmware_elf = firmware_elf.or_else(|| match kind {
+            DeviceKind::Serial => super::log::find_elf(info.firmware_hash),
+            _ => None,
+        });
         Ok(Device { link, info, kind, firmware_elf })
     }
 
@@ -124,7 +129,8 @@ impl Device {
 /// has a rate of its own.
 fn rates(wanted: u32, line: &str) -> Vec<u32> {
     match (line.starts_with(tcp::PREFIX), wanted == serial::SAFE_BAUD) {
-        (false, false) => vec![wanted, serial::SAFE_BAUD],
+        // twice where it should be: a slow device is not a silent one
+        (false, false) => vec![wanted, wanted, serial::SAFE_BAUD],
         _ => Vec::new(),
     }
 }

@@ -493,7 +493,9 @@ impl Link {
         let found = self.pending.iter_mut().find(|p| p.seq() == c.seq && !p.answered);
         let fits = |p: &Pending| c.kind == p.kind as u8 | REPLY || c.kind == Kind::Error as u8;
         let Some(p) = found.filter(|p| fits(p)) else {
+            // a sign of life all the same, on a line that is slower than was thought
             self.statistics.stale += 1;
+            self.heard = Instant::now();
             return;
         };
         p.answered = true;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// How long the host listens at a new rate.
 const TRIAL: Duration = Duration::from_secs(2);
 /// How long the device does, in parts of a second.
-const DEVICE_TRIALS_A_SECOND: u32 = 4;
+const DEVICE_TRIALS_A_SECOND: u32 = 8;
 /// How long the host looks for the device at the old rate again. A simulated device takes longer than a board.
 const RETURN: Duration = Duration::from_secs(30);
 

@@ -173,6 +173,8 @@ pub struct Status {
     pub naks: u32,
     /// Requests executed.
     pub requests: u32,
+    /// Sticky flags.
+    pub flags: u32,
     /// The ten counters.
     pub counters: [u32; systole_isa::regs::COUNTERS],
 }
@@ -387,6 +389,7 @@ impl Link {
             dropped: (r.word(status::RX_ERRORS) & 0xffff, r.word(status::RX_ERRORS) >> 16),
             naks: r.word(status::NAKS),
             requests: r.word(status::REQUESTS),
+            flags: r.word(status::FLAGS),
             counters: std::array::from_fn(|i| r.word(status::COUNTERS + i)),
         })
     }

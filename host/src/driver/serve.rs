@@ -72,6 +72,7 @@ pub fn serve(device: &mut dyn Port, line: &mut dyn Line, watch: &mut dyn Watch) 
         // A line that is simulated bit by bit runs at the host's rate, right or wrong; one of whole bytes has none.
         if let (Some(wanted), Some(now)) = (line.baud(), device.baud())
             && wanted != now
+            && wanted != 0
             && let Err(e) = device.set_baud(wanted)
         {
             tracing::warn!(wanted, "the host's rate cannot be simulated: {e}");

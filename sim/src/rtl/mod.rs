@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use systole_isa::frame::Kind;
 use systole_isa::machine::Machine;
-use systole_verilator::{Module, Options, Port as Pin};
+pub use systole_verilator::Options;
+use systole_verilator::{Module, Port as Pin};
 
 use crate::model::link::decode;
 use crate::port::Port;

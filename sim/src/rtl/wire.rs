@@ -22,7 +22,10 @@ enum Receiver {
 #[derive(Debug)]
 pub(super) struct Wire {
     bit: u64,
-    queue: VecDeque<u8>,
+    /// Bytes to send, each with the length of its bits: what was sent before a change of rate goes at the old one.
+    queue: VecDeque<(u8, u64)>,
+    /// Length of the bits of the byte on the line.
+    sending_bit: u64,
     /// Bits of the byte on the line, the next one lowest, and how many there are.
     shift: u16,
     left: u32,
@@ -38,17 +41,17 @@ impl Wire {
     /// A line at rest with bits of `bit`/65536 cycles.
     pub(super) fn new(bit: u64) -> Wire {
         let (queue, receiver) = (VecDeque::new(), Receiver::Idle);
-        Wire { bit, queue, shift: 0, left: 0, level: true, ends: 0, receiver, framing_errors: 0 }
+        Wire { bit, queue, sending_bit: bit, shift: 0, left: 0, level: true, ends: 0, receiver, framing_errors: 0 }
     }
 
-    /// Changes the rate, from the next byte on.
+    /// Changes the rate, for what is sent and heard from now on.
     pub(super) fn set_bit(&mut self, bit: u64) {
         self.bit = bit;
     }
 
     /// Bytes to send.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        self.queue.extend(bytes);
+        self.queue.extend(bytes.iter().map(|&b| (b, self.bit)));
     }
 
     /// Bytes that wait to be sent.
@@ -70,7 +73,8 @@ impl Wire {
     pub(super) fn drive(&mut self, cycle: u64) -> bool {
         let now = cycle * CYCLE;
         if self.left == 0 && now >= self.ends {
-            let Some(byte) = self.queue.pop_front() else { return true };
+            let Some((byte, bit)) = self.queue.pop_front() else { return true };
+            self.sending_bit = bit;
             // a pause before this byte ends now, a byte before it ended when it did
             if now >= self.ends + CYCLE {
                 self.ends = now;
@@ -81,7 +85,7 @@ impl Wire {
             self.level = self.shift & 1 == 1;
             self.shift >>= 1;
             self.left -= 1;
-            self.ends += self.bit;
+            self.ends += self.sending_bit;
         }
         self.level
     }

@@ -145,7 +145,7 @@ impl LinkArgs {
                     let (inner, _) = rtl::open_serial(machine, line)?;
                     let cycles = u64::from(self.clock_hz) * u64::from(latency) / 1000;
                     let port = LatePort { inner, cycles, held: VecDeque::new() };
-                    let mut device = Device::on_port(Box::new(port), DeviceKind::Serial)?;
+                    let mut device = Device::on_port(Box::new(port), DeviceKind::Rtl)?;
                     self.measure(&mut device, latency, &mut rows)?;
                 }
             }
