@@ -10,6 +10,7 @@
 //! | [`hardware`] | the trait between policy and machine |
 //! | [`link`] | frames out of the receive ring, frames into the transmit ring, the cache of replies |
 //! | [`scaler`] | static and dynamic loss scaling with exponent, hysteresis, floor and cap |
+//! | `baud` | changes of the UART's rate, taken back where nobody follows |
 //! | `requests` | what each request kind does |
 //! | `run` | a segment or a whole training step in flight |
 #![no_std]
@@ -18,6 +19,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod baud;
 mod log;
 
 pub mod hardware;
@@ -67,11 +69,14 @@ pub struct Firmware<H: Hardware> {
     /// What went wrong after its request had been answered.
     pub(crate) late: Option<requests::Failure>,
     pub(crate) requests: u32,
+    pub(crate) rate: baud::Rate,
 }
 
 impl<H: Hardware> Firmware<H> {
     /// Starts the firmware on a machine that is idle, and announces it with a `Boot` notice.
     pub fn new(mut hw: H) -> Self {
+        // whatever rate an earlier host had asked for
+        hw.write(isa::regs::UART_DIVISOR, 0);
         let mut link = Link::new(&mut hw);
         link.notice(&mut hw, frame::Kind::Boot, 0, 0);
         log::info!("systole firmware started");
@@ -86,6 +91,7 @@ impl<H: Hardware> Firmware<H> {
             prepared: None,
             late: None,
             requests: 0,
+            rate: baud::Rate::Steady,
         }
     }
 
@@ -100,6 +106,7 @@ impl<H: Hardware> Firmware<H> {
                 break;
             }
         }
+        progress |= self.poll_rate();
         if self.transfer.is_none() {
             progress |= self.poll_request();
         }
@@ -121,6 +128,6 @@ impl<H: Hardware> Firmware<H> {
 
     /// Whether a segment or a training step is in flight.
     pub fn busy(&self) -> bool {
-        self.flight.is_some() || self.transfer.is_some()
+        self.flight.is_some() || self.transfer.is_some() || !matches!(self.rate, baud::Rate::Steady)
     }
 }

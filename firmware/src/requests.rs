@@ -132,6 +132,7 @@ impl<H: Hardware> Firmware<H> {
             Some(Kind::Step) => self.step(f),
             Some(Kind::Run) => self.run(f),
             Some(Kind::Status) => self.status(f),
+            Some(Kind::Baud) => self.baud(f),
             _ => Err((ErrorCode::UnknownKind, [f.kind as u32, 0])),
         };
         if let Err((code, detail)) = done {
@@ -155,7 +156,7 @@ impl<H: Hardware> Firmware<H> {
     }
 
     /// Checks that a body has exactly `words` words.
-    fn exact(&self, f: &Received, words: usize) -> Result<(), Failure> {
+    pub(crate) fn exact(&self, f: &Received, words: usize) -> Result<(), Failure> {
         let want = 4 * words as u32;
         if f.body_len() == want { Ok(()) } else { Err((ErrorCode::BadLength, [f.body_len(), want])) }
     }

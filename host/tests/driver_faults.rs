@@ -38,6 +38,8 @@ fn the_same_bits_over_a_bad_line() {
         ("flipped bits", only(|f| f.flip_bit = 100)),
         ("lost bytes", only(|f| f.drop_byte = 100)),
         ("duplicated bytes", only(|f| f.duplicate_byte = 100)),
+        ("bursts", only(|f| f.burst = 100)),
+        ("noise", only(|f| f.noise = 100)),
     ];
     for (what, faults) in lines {
         for seed in 1..=2 {

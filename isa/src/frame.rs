@@ -39,6 +39,9 @@ pub const CRC_POLYNOMIAL: u32 = 0xedb8_8320;
 /// Word 0 of a hello, so that a stray port is told apart: `"systole?"`'s first four bytes.
 pub const HELLO_MAGIC: u32 = u32::from_le_bytes(*b"syst");
 
+/// What stands in a firmware's image before the hash that its hello reports ([`hello::FIRMWARE_HASH`], little endian).
+pub const FIRMWARE_MARK: &[u8; 16] = b"systole firmware";
+
 /// Request and notice kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -67,6 +70,9 @@ pub enum Kind {
     Run = 0x24,
     /// Reply: see [`status`].
     Status = 0x30,
+    /// Words: a divisor as [`crate::regs::UART_DIVISOR`], cycles. Reply, still at the old rate: none of note. Once that has
+    /// left, the UART changes its rate; unless a good frame arrives within so many cycles, it changes back.
+    Baud = 0x31,
     /// Notice: a chunk of the defmt stream (bulk after the header; aux: bytes lost before it, saturating).
     Log = 0x40,
     /// Notice: `seq` is the sequence number wanted; aux: [`NakReason`].
@@ -92,6 +98,7 @@ impl Kind {
             0x23 => Kind::Step,
             0x24 => Kind::Run,
             0x30 => Kind::Status,
+            0x31 => Kind::Baud,
             0x40 => Kind::Log,
             0x41 => Kind::Nak,
             0x42 => Kind::Boot,
@@ -342,6 +349,8 @@ pub enum ErrorCode {
     BadRegister = 10,
     /// The device is not in a state to do this (detail: what is missing).
     NotReady = 11,
+    /// No UART is before the byte port, or it does not go that fast (details: divisor, the smallest; 0: there is no UART).
+    NoBaud = 12,
 }
 
 impl ErrorCode {
@@ -359,6 +368,7 @@ impl ErrorCode {
             9 => ErrorCode::Version,
             10 => ErrorCode::BadRegister,
             11 => ErrorCode::NotReady,
+            12 => ErrorCode::NoBaud,
             _ => return None,
         })
     }

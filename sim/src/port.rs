@@ -23,6 +23,21 @@ pub trait Port: Send {
     fn cycles(&self) -> Option<u64> {
         None
     }
+
+    /// Bytes that the device takes now without queueing them for long: what a serial port's own buffer would hold.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Changes the rate of the host's end of the line; `false` where it has none.
+    fn set_baud(&mut self, _baud: u32) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Bits per second of the host's end of the line; `None` where it has no rate.
+    fn baud(&self) -> Option<u32> {
+        None
+    }
 }
 
 impl<P: Port + ?Sized> Port for Box<P> {
@@ -37,6 +52,15 @@ impl<P: Port + ?Sized> Port for Box<P> {
     }
     fn cycles(&self) -> Option<u64> {
         (**self).cycles()
+    }
+    fn room(&self) -> usize {
+        (**self).room()
+    }
+    fn set_baud(&mut self, baud: u32) -> io::Result<bool> {
+        (**self).set_baud(baud)
+    }
+    fn baud(&self) -> Option<u32> {
+        (**self).baud()
     }
 }
 

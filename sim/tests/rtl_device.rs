@@ -25,7 +25,8 @@ fn it_boots_and_says_what_it_is() {
     assert!(u64::from(second) < c.device.cycles().unwrap());
 
     let mut again = Client::new(rtl(SHARED));
-    let words = again.ok(Kind::Hello, &[systole_isa::frame::HELLO_MAGIC, 1, 1]);
+    let words = again
+        .ok(Kind::Hello, &[systole_isa::frame::HELLO_MAGIC, systole_isa::PROTOCOL_VERSION, systole_isa::ISA_VERSION]);
     assert_eq!(words[hello::LANES] & 0xffff, SHARED.lanes | SHARED.vector_lanes << 8);
     assert_eq!(words[hello::HMEM_WORDS], SHARED.hmem_words);
     assert_eq!(words[hello::SMEM_WORDS], SHARED.smem_words);

@@ -1,7 +1,28 @@
 //! The machine behind the library's trait: volatile accesses to registers and rings (`systole_isa::regs`).
 
 use systole_firmware::Hardware;
+use systole_isa::frame::FIRMWARE_MARK;
 use systole_isa::regs::{MMIO, PANIC, RX_RING, TX_RING};
+
+/// The build's hash behind a name: with it, a host finds the ELF file of the firmware that a device runs.
+#[repr(C)]
+struct Mark {
+    name: [u8; FIRMWARE_MARK.len()],
+    hash: u32,
+}
+
+static MARK: Mark = Mark {
+    name: *FIRMWARE_MARK,
+    hash: {
+        let mut bytes = env!("SYSTOLE_FIRMWARE_HASH").as_bytes();
+        let mut v: u32 = 0;
+        while let [digit, rest @ ..] = bytes {
+            v = v * 10 + (*digit - b'0') as u32;
+            bytes = rest;
+        }
+        v
+    },
+};
 
 /// The one machine.
 pub struct Machine(());
@@ -45,15 +66,7 @@ impl Hardware for Machine {
         crate::logger::drain(out)
     }
     fn firmware_hash(&self) -> u32 {
-        const HASH: u32 = {
-            let mut bytes = env!("SYSTOLE_FIRMWARE_HASH").as_bytes();
-            let mut v: u32 = 0;
-            while let [digit, rest @ ..] = bytes {
-                v = v * 10 + (*digit - b'0') as u32;
-                bytes = rest;
-            }
-            v
-        };
-        HASH
+        // SAFETY: a static of this program; the volatile read keeps it in the image, with the name before it.
+        unsafe { (&raw const MARK.hash).read_volatile() }
     }
 }

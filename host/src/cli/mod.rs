@@ -6,6 +6,7 @@ mod devices;
 mod eval;
 mod export;
 mod gemm;
+mod monitor;
 mod progress;
 mod recipe;
 mod setup;
@@ -48,6 +49,7 @@ enum Command {
     #[cfg(unix)]
     Sim(sim::SimArgs),
     Devices(devices::DevicesArgs),
+    Monitor(monitor::MonitorArgs),
     Setup(setup::SetupArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -119,6 +121,7 @@ fn run(command: Command) -> Result<()> {
         #[cfg(unix)]
         Command::Sim(a) => a.run(),
         Command::Devices(a) => a.run(),
+        Command::Monitor(a) => a.run(),
         Command::Setup(a) => a.run(),
         Command::Completions(a) => a.run(),
     }

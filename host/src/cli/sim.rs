@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
+use systole_sim::rtl::SerialOptions;
 
 use super::OutputArgs;
 use crate::driver::device;
@@ -38,6 +39,13 @@ pub(super) struct SimArgs {
     /// Lanes of the systolic array
     #[arg(long, default_value_t = 8, value_name = "N")]
     lanes: u32,
+    /// Put the hardware's UART before the port and simulate its line bit by bit, at RATE bits per second. The host's end runs
+    /// at the rate that the host sets on the pseudo-terminal, right or wrong, or at RATE behind --tcp
+    #[arg(long, value_name = "RATE")]
+    uart: Option<u32>,
+    /// Clock of the hardware with --uart: what makes clock cycles of a bit
+    #[arg(long, default_value_t = 50_000_000, value_name = "HZ", requires = "uart")]
+    clock_hz: u32,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -51,6 +59,8 @@ struct Ready {
     address: String,
     device: String,
     lanes: u32,
+    /// Bits per second of the UART, where there is one.
+    uart: Option<u32>,
     pid: u32,
 }
 
@@ -82,7 +92,13 @@ impl SimArgs {
                 "only a pseudo-terminal has a path: it goes with --pty",
             ));
         }
-        let mut device = device::simulated(&self.device, self.lanes)?;
+        let mut device = match self.uart {
+            None => device::simulated(&self.device, self.lanes)?,
+            Some(baud) if self.device == "rtl" => {
+                device::simulated_serial(self.lanes, SerialOptions { clock_hz: self.clock_hz, baud })?
+            }
+            Some(baud) => return Err(Error::value("--uart", baud, "only rtl has a UART")),
+        };
         // from here on there may be something to clean up; before, a signal simply ends the program
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
@@ -100,7 +116,8 @@ impl SimArgs {
         let connect = self.link.as_ref().map_or(address.clone(), |path| path.display().to_string());
         eprintln!("{} with {} lanes is ready: systole train --device {connect}", self.device, self.lanes);
         if self.output.json {
-            let ready = Ready { connect, address, device: self.device, lanes: self.lanes, pid: std::process::id() };
+            let (device, lanes, uart) = (self.device, self.lanes, self.uart);
+            let ready = Ready { connect, address, device, lanes, uart, pid: std::process::id() };
             self.output.print(&ready, |_| String::new());
         }
         serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link })

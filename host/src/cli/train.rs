@@ -1,6 +1,7 @@
 //! `systole train`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -8,7 +9,7 @@ use super::progress::Bars;
 use super::recipe::{RecipeArgs, ScalerArgs};
 use super::{DeviceArgs, OutputArgs};
 use crate::error::Result;
-use crate::run::{Progress as _, TrainOptions, TrainReport, train};
+use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patiently};
 
 /// Train a network
 ///
@@ -53,6 +54,9 @@ pub(super) struct TrainArgs {
     /// --epochs may grow, and the device may be another
     #[arg(long, value_name = "RUN|FILE")]
     resume: Option<PathBuf>,
+    /// Where a device on a port is lost in mid-run, wait so long for it to come back, and go on from the last checkpoint
+    #[arg(long, value_name = "SECONDS")]
+    reconnect: Option<u32>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -81,7 +85,10 @@ impl TrainArgs {
         self.recipe.apply(&mut options)?;
         self.scaler.apply(&mut options)?;
         let mut bars = Bars::new(self.output.non_interactive);
-        let report = train(&options, &mut bars);
+        let report = match self.reconnect {
+            Some(seconds) => train_patiently(&options, Duration::from_secs(seconds.into()), &mut bars),
+            None => train(&options, &mut bars),
+        };
         bars.finish();
         self.output.print(&report?, text);
         Ok(())

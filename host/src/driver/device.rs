@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use systole_isa::machine::Machine;
 use systole_sim::port::Port;
+use systole_sim::rtl::SerialOptions;
 
 use super::link::{Link, Timeouts};
+use super::rate;
 use super::requests::DeviceInfo;
 use super::serial::{self, SerialPort};
 use super::tcp::{self, TcpPort};
@@ -33,7 +35,7 @@ pub struct DeviceOptions {
     pub name: String,
     /// Lanes of the array; a simulated device is built so, another one must have so many. `None`: 8, or whatever it has.
     pub lanes: Option<u32>,
-    /// Bits per second of a serial port; `None`: [`serial::BAUD`].
+    /// Bits per second that a serial port shall run at; `None`: [`serial::BAUD`].
     pub baud: Option<u32>,
 }
 
@@ -45,7 +47,7 @@ pub struct Device {
     pub info: DeviceInfo,
     /// What kind it is.
     pub kind: DeviceKind,
-    /// The ELF file of the firmware that it was started with, where this program started it.
+    /// The ELF file of the firmware that it runs, where this program started it or this workspace has built it.
     pub firmware_elf: Option<PathBuf>,
 }
 
@@ -78,6 +80,7 @@ impl Device {
     pub fn probe(line: &str, baud: u32, limit: Duration) -> Result<DeviceInfo> {
         let timeouts = Timeouts { deadline: limit, ..timeouts(DeviceKind::Serial) };
         let mut link = Link::new(open_line(line, baud)?, timeouts);
+        link.set_rates(&rates(baud, line));
         link.phase("saying hello");
         link.hello()
     }
@@ -101,18 +104,38 @@ impl Device {
         } else {
             Duration::from_secs(60)
         });
-        let info = link.hello()?;
+        if kind == DeviceKind::Serial
+            && let Some(wanted) = link.baud()
+        {
+            link.set_rates(&rates(wanted, &options.name));
+        }
+        let info = rate::greet(&mut link)?;
         link.set_deadline(usual);
         if let Some(lanes) = options.lanes.filter(|&l| l != info.machine.lanes) {
             let reason = format!("the device has {}", info.machine.lanes);
             return Err(Error::value("--lanes", lanes, reason));
         }
+        // what this workspace has built may be what a board runs
+        let firmware_elf = firmware_elf.or_else(|| match kind {
+            DeviceKind::Serial => super::log::find_elf(info.firmware_hash),
+            _ => None,
+        });
         Ok(Device { link, info, kind, firmware_elf })
     }
 
     /// Whether the device's cycle counts mean anything.
     pub fn has_cycles(&self) -> bool {
         self.kind != DeviceKind::Model
+    }
+}
+
+/// The rates at which a device may be: the one wanted, and the one that boards start with. What stands behind a network
+/// has a rate of its own.
+fn rates(wanted: u32, line: &str) -> Vec<u32> {
+    match (line.starts_with(tcp::PREFIX), wanted == serial::SAFE_BAUD) {
+        // twice where it should be: a slow device is not a silent one
+        (false, false) => vec![wanted, wanted, serial::SAFE_BAUD],
+        _ => Vec::new(),
     }
 }
 
@@ -131,6 +154,11 @@ pub fn simulated(name: &str, lanes: u32) -> Result<Box<dyn Port>> {
         "rtl" => Ok(super::rtl::open(machine)?.0),
         _ => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
     }
+}
+
+/// The simulated hardware behind a UART, which nobody has greeted yet.
+pub fn simulated_serial(lanes: u32, line: SerialOptions) -> Result<Box<dyn Port>> {
+    Ok(Box::new(super::rtl::open_serial(machine(lanes)?, line)?.0))
 }
 
 fn machine(lanes: u32) -> Result<Machine> {

@@ -19,6 +19,11 @@ pub fn error(code: u32, a: u32, b: u32) -> String {
         Some(ErrorCode::NotReady) => {
             "it is not in a state to do this (aborted, or something is not uploaded yet)".into()
         }
+        Some(ErrorCode::NoBaud) if b == 0 => "it has no UART whose rate could change".into(),
+        Some(ErrorCode::NoBaud) => {
+            let cycles = |d: u32| f64::from(d) / 65536.0;
+            format!("its UART needs {} clock cycles a bit, {:.2} were asked for", cycles(b), cycles(a))
+        }
         None => format!("error code {code} with details {a:#x}, {b:#x}"),
     }
 }

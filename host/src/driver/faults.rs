@@ -22,6 +22,11 @@ pub struct Faults {
     pub drop_byte: u32,
     /// One of its bytes arrives twice.
     pub duplicate_byte: u32,
+    /// Up to 40 of its bytes in a row are lost, the closing zero perhaps among them: what a disturbance, or a moment at a
+    /// wrong rate, costs a UART that drops bytes without a stop bit.
+    pub burst: u32,
+    /// Up to 20 bytes that nobody sent arrive before it.
+    pub noise: u32,
 }
 
 impl Faults {
@@ -33,6 +38,8 @@ impl Faults {
             flip_bit: per_mille,
             drop_byte: per_mille,
             duplicate_byte: per_mille,
+            burst: per_mille,
+            noise: per_mille,
         }
     }
 }
@@ -86,6 +93,15 @@ impl<P: Port> FaultPort<P> {
             let i = self.pick(frame.len());
             frame.insert(i, frame[i]);
         }
+        if !frame.is_empty() && self.chance(f.burst) {
+            let from = self.pick(frame.len());
+            let count = 1 + self.pick(40);
+            frame.drain(from..(from + count).min(frame.len()));
+        }
+        if self.chance(f.noise) {
+            let count = 1 + self.pick(20);
+            out.extend((0..count).map(|_| self.random.next_u32() as u8));
+        }
         out.extend_from_slice(&frame);
         if self.chance(f.duplicate_frame) {
             out.extend_from_slice(&frame);
@@ -125,5 +141,13 @@ impl<P: Port> Port for FaultPort<P> {
 
     fn cycles(&self) -> Option<u64> {
         self.inner.cycles()
+    }
+
+    fn set_baud(&mut self, baud: u32) -> io::Result<bool> {
+        self.inner.set_baud(baud)
+    }
+
+    fn baud(&self) -> Option<u32> {
+        self.inner.baud()
     }
 }

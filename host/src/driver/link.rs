@@ -3,8 +3,11 @@
 //! The device executes requests strictly in order, each once, and keeps its last [`WINDOW`] replies. Whatever the line loses
 //! or damages is therefore made good by sending again: from a wanted number when the device asks (a NAK), and from the
 //! oldest unanswered request when nothing is heard for a while. A request that was answered is never sent again, because it
-//! was executed. The numbers outstanding span at most [`WINDOW`], and their bytes at most half of the device's receive ring,
-//! so that a whole retransmission fits behind what may still stand there.
+//! was executed. The numbers outstanding span at most [`WINDOW`], and their bytes what the device's receive ring holds less
+//! one frame, so that a first transmission never meets a full ring; a retransmission may, and is asked for again.
+//!
+//! How long "a while" is follows from how long replies take (Jacobson's estimate with Karn's rule, as in RFC 6298), because a
+//! line at 115,200 baud, or a simulated one, needs longer for a frame than a fast one for a hundred.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,13 +21,16 @@ use crate::error::{Error, Result};
 
 /// Bytes outstanding before the device has said how large its receive ring is: half of the smallest legal ring.
 const SMALLEST_BUDGET: usize = 2048;
+/// What the largest frame takes in a ring, with the word that tells a full ring from an empty one.
+const LARGEST_IN_RING: usize = MAX_CONTENT + 8;
 
 /// How long the link waits for what. Every wait ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// Wall-clock time without any reply after which the link gives up.
     pub deadline: Duration,
-    /// Time without a reply after which unanswered requests are sent again; doubles up to eightfold while nothing comes.
+    /// Least time without a reply after which unanswered requests are sent again. It grows with the time that replies take,
+    /// and doubles up to eightfold while nothing comes.
     pub retransmit: Duration,
     /// The same on a device that counts simulated cycles, so that a simulation does not depend on the host's speed.
     pub retransmit_cycles: u64,
@@ -85,6 +91,43 @@ struct Pending {
     answered: bool,
     wanted: bool,
     sends: u32,
+    sent: Moment,
+}
+
+/// A point in real and in simulated time.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    real: Instant,
+    cycles: u64,
+}
+
+impl Moment {
+    fn now(port: &dyn Port) -> Moment {
+        Moment { real: Instant::now(), cycles: port.cycles().unwrap_or(0) }
+    }
+}
+
+/// Mean and deviation of the time between a request, or the reply before, and its reply: in seconds, or in cycles where the
+/// device counts them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Estimate {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Estimate {
+    fn sample(&mut self, t: f64) {
+        if self.mean == 0.0 {
+            *self = Estimate { mean: t, deviation: t / 2.0 };
+        } else {
+            self.deviation += ((t - self.mean).abs() - self.deviation) / 4.0;
+            self.mean += (t - self.mean) / 8.0;
+        }
+    }
+
+    fn limit(&self) -> f64 {
+        self.mean + 4.0 * self.deviation
+    }
 }
 
 impl Pending {
@@ -101,13 +144,17 @@ pub struct Link {
     pending: VecDeque<Pending>,
     next: u64,
     budget: usize,
+    window: usize,
     replies: BTreeMap<u64, Result<Reply>>,
     failed: Option<Error>,
     phase: String,
-    quiet_since: (Instant, u64),
+    quiet_since: Moment,
+    usual: Estimate,
     backoff: u32,
     heard: Instant,
     greeted: bool,
+    /// Rates to try in turn while a hello is not answered.
+    rates: Vec<u32>,
     statistics: Statistics,
     logs: Vec<(u8, u16, Vec<u8>)>,
     buffer: Vec<u8>,
@@ -116,8 +163,7 @@ pub struct Link {
 impl Link {
     /// A link over `port`, which nothing has been said on yet.
     pub fn new(port: Box<dyn Port>, timeouts: Timeouts) -> Link {
-        let now = Instant::now();
-        let cycles = port.cycles().unwrap_or(0);
+        let now = Moment::now(&*port);
         Link {
             port,
             timeouts,
@@ -125,13 +171,16 @@ impl Link {
             pending: VecDeque::new(),
             next: 0,
             budget: SMALLEST_BUDGET,
+            window: WINDOW,
             replies: BTreeMap::new(),
             failed: None,
             phase: "connecting".into(),
-            quiet_since: (now, cycles),
+            quiet_since: now,
+            usual: Estimate::default(),
             backoff: 0,
-            heard: now,
+            heard: now.real,
             greeted: false,
+            rates: Vec::new(),
             statistics: Statistics::default(),
             logs: Vec::new(),
             buffer: Vec::new(),
@@ -168,9 +217,44 @@ impl Link {
         std::mem::take(&mut self.logs)
     }
 
-    /// Allows up to half of a receive ring of `ring_bytes` to be outstanding.
+    /// Allows as much to be outstanding as fits into a receive ring of `ring_bytes` beside one more frame.
     pub(super) fn set_ring(&mut self, ring_bytes: usize) {
-        self.budget = (ring_bytes / 2).max(SMALLEST_BUDGET);
+        self.budget = ring_bytes.saturating_sub(LARGEST_IN_RING).max(SMALLEST_BUDGET);
+    }
+
+    /// How many requests may be outstanding now.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// How many requests may be outstanding: 1 is stop-and-wait, [`WINDOW`] the most and what a link starts with.
+    pub fn set_window(&mut self, requests: usize) {
+        self.window = requests.clamp(1, WINDOW);
+    }
+
+    /// Rates of the line that a hello tries in turn, each time that it is sent again. An empty list keeps the rate.
+    pub(super) fn set_rates(&mut self, rates: &[u32]) {
+        self.rates = rates.into();
+    }
+
+    /// Bits per second of the host's end; `None` where the line has no rate.
+    pub fn baud(&self) -> Option<u32> {
+        self.port.baud()
+    }
+
+    /// Changes the rate of the host's end alone; `false` where the line has none.
+    pub(super) fn set_baud(&mut self, baud: u32) -> Result<bool> {
+        self.deframer = Deframer::default();
+        self.port.set_baud(baud).map_err(|source| lost(&*self.port, &self.phase, source))
+    }
+
+    /// Forgets every request that has no answer yet. Only a hello may follow.
+    pub(super) fn abandon(&mut self) {
+        self.pending.clear();
+        self.replies.clear();
+        self.failed = None;
+        self.backoff = 0;
+        self.greeted = false;
     }
 
     /// The device has answered a hello: from now on a `Boot` notice means that it lost its memories.
@@ -224,7 +308,7 @@ impl Link {
         assert!(length <= MAX_CONTENT, "a content of {length} bytes");
         let ring_bytes = 4 + length.next_multiple_of(4);
         self.heard = Instant::now();
-        while self.pending.len() >= WINDOW
+        while self.pending.len() >= self.window
             || (!self.pending.is_empty() && self.outstanding_bytes() + ring_bytes > self.budget)
         {
             self.pump()?;
@@ -239,7 +323,8 @@ impl Link {
             self.restart_timer();
         }
         self.statistics.requests += 1;
-        self.pending.push_back(Pending { ticket, kind, wire, ring_bytes, answered: false, wanted, sends: 0 });
+        let sent = Moment::now(&*self.port);
+        self.pending.push_back(Pending { ticket, kind, wire, ring_bytes, answered: false, wanted, sends: 0, sent });
         self.transmit(self.pending.len() - 1)?;
         Ok(Ticket(ticket))
     }
@@ -251,6 +336,7 @@ impl Link {
     fn transmit(&mut self, index: usize) -> Result<()> {
         let p = &mut self.pending[index];
         p.sends += 1;
+        p.sent = Moment::now(&*self.port);
         if p.sends > 1 {
             self.statistics.retransmitted += 1;
         }
@@ -262,28 +348,58 @@ impl Link {
         self.port.send(&p.wire).map_err(|source| lost(&*self.port, &self.phase, source))
     }
 
-    /// Sends unanswered requests again, from number `from` on (`None`: all).
-    fn retransmit(&mut self, from: Option<u8>) -> Result<()> {
-        let first = match from {
-            None => 0,
-            Some(seq) => match self.pending.iter().position(|p| p.seq() == seq) {
-                Some(i) => i,
-                // a NAK that was overtaken by the reply
-                None => return Ok(()),
-            },
-        };
+    /// Sends the oldest unanswered request again. The others may be on their way still: on a line that is merely slow, sending
+    /// them all would make it slower. Lost ones follow in their turn, or at once where the device sees a gap and asks.
+    fn retransmit_oldest(&mut self) -> Result<()> {
+        if let Some(i) = self.pending.iter().position(|p| !p.answered) {
+            self.transmit(i)?;
+        }
+        self.restart_timer();
+        Ok(())
+    }
+
+    /// Sends unanswered requests again from the one on that the device wants.
+    fn retransmit_from(&mut self, seq: u8) -> Result<()> {
+        // a NAK may have been overtaken by the reply
+        let Some(first) = self.pending.iter().position(|p| p.seq() == seq) else { return Ok(()) };
         for i in first..self.pending.len() {
             if !self.pending[i].answered {
                 self.transmit(i)?;
             }
         }
-        self.quiet_since = (Instant::now(), self.port.cycles().unwrap_or(0));
+        self.restart_timer();
         Ok(())
     }
 
     fn restart_timer(&mut self) {
+        self.quiet_since = Moment::now(&*self.port);
+    }
+
+    /// Learns from a reply to a request that was sent once how long replies take. What was sent twice says nothing: the
+    /// reply may be to either.
+    fn learn(&mut self, sent: Moment) {
+        let t = match self.port.cycles() {
+            Some(now) => (now - sent.cycles.max(self.quiet_since.cycles)) as f64,
+            None => sent.real.max(self.quiet_since.real).elapsed().as_secs_f64(),
+        };
+        self.usual.sample(t);
         self.backoff = 0;
-        self.quiet_since = (Instant::now(), self.port.cycles().unwrap_or(0));
+    }
+
+    /// Whether it is time to send again.
+    fn due(&self) -> bool {
+        let factor = f64::from(1 << self.backoff);
+        match self.port.cycles() {
+            Some(now) => {
+                let least = self.timeouts.retransmit_cycles as f64;
+                (now - self.quiet_since.cycles) as f64 > self.usual.limit().max(least) * factor
+            }
+            None => {
+                let least = self.timeouts.retransmit.as_secs_f64();
+                let usual = self.usual.limit().min(self.timeouts.deadline.as_secs_f64() / 4.0);
+                self.quiet_since.real.elapsed().as_secs_f64() > usual.max(least) * factor
+            }
+        }
     }
 
     /// Receives what there is, waits for it briefly, and sends again or gives up where it is time to.
@@ -330,14 +446,15 @@ impl Link {
                 received: self.statistics.received,
             });
         }
-        let due = match self.port.cycles() {
-            Some(now) => now - self.quiet_since.1 > self.timeouts.retransmit_cycles << self.backoff,
-            None => self.quiet_since.0.elapsed() > self.timeouts.retransmit * (1 << self.backoff),
-        };
-        if due {
+        if self.due() {
             tracing::debug!(phase = %self.phase, "no reply: sending again");
             self.backoff = (self.backoff + 1).min(3);
-            self.retransmit(None)?;
+            if oldest.kind == Kind::Hello && !self.rates.is_empty() {
+                self.rates.rotate_left(1);
+                let rate = self.rates[0];
+                self.set_baud(rate)?;
+            }
+            self.retransmit_oldest()?;
         }
         Ok(())
     }
@@ -349,7 +466,7 @@ impl Link {
                 tracing::debug!(length, "damaged frame received");
                 self.statistics.damaged += 1;
                 // it may have been a reply: ask soon
-                return if self.greeted { self.retransmit(None) } else { Ok(()) };
+                return if self.greeted { self.retransmit_oldest() } else { Ok(()) };
             }
         };
         let Some(c) = Content::parse(&bytes) else { return Ok(()) };
@@ -360,7 +477,7 @@ impl Link {
             }
             Some(Kind::Nak) => {
                 self.statistics.naks += 1;
-                self.retransmit(Some(c.seq))?;
+                self.retransmit_from(c.seq)?;
             }
             Some(Kind::Boot) => {
                 if self.greeted {
@@ -376,11 +493,13 @@ impl Link {
         let found = self.pending.iter_mut().find(|p| p.seq() == c.seq && !p.answered);
         let fits = |p: &Pending| c.kind == p.kind as u8 | REPLY || c.kind == Kind::Error as u8;
         let Some(p) = found.filter(|p| fits(p)) else {
+            // a sign of life all the same, on a line that is slower than was thought
             self.statistics.stale += 1;
+            self.heard = Instant::now();
             return;
         };
         p.answered = true;
-        let (ticket, wanted) = (p.ticket, p.wanted);
+        let (ticket, wanted, sent_once) = (p.ticket, p.wanted, (p.sends == 1).then_some(p.sent));
         let result = if c.kind == Kind::Error as u8 {
             Err(refusal(&self.port.name(), &self.phase, p.kind, &c))
         } else {
@@ -395,6 +514,9 @@ impl Link {
         }
         while self.pending.front().is_some_and(|p| p.answered) {
             self.pending.pop_front();
+        }
+        if let Some(sent) = sent_once {
+            self.learn(sent);
         }
         self.heard = Instant::now();
         self.restart_timer();

@@ -1,10 +1,20 @@
 //! The firmware's defmt log: strings stay in the firmware's ELF file, the device sends numbers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use defmt_decoder::{DecodeError, StreamDecoder, Table};
+use systole_isa::frame::FIRMWARE_MARK;
+use systole_sim::rtl::Options;
 
 use crate::error::{Error, Result};
+
+/// The ELF file of the firmware whose build has this hash, among those that this workspace has built.
+pub fn find_elf(hash: u32) -> Option<PathBuf> {
+    let built = Options::workspace().root.join("target/systole/firmware");
+    let mark = [&FIRMWARE_MARK[..], &hash.to_le_bytes()].concat();
+    let candidates = std::fs::read_dir(built).ok()?.filter_map(|e| Some(e.ok()?.path().join("firmware.elf")));
+    candidates.into_iter().find(|path| std::fs::read(path).is_ok_and(|elf| elf.windows(mark.len()).any(|w| w == mark)))
+}
 
 /// Decodes chunks of a log into lines.
 pub struct LogDecoder {

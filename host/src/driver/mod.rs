@@ -5,6 +5,7 @@
 //! | [`framing`] | COBS and CRC: contents to wire bytes and back |
 //! | [`link`] | numbered requests, window, retransmission, deadlines |
 //! | [`requests`] | every request of the protocol as a method |
+//! | [`rate`] | the rate of a serial line: asking for a faster one, and falling back |
 //! | [`faults`] | a bad line as a layer, for tests and demonstrations |
 //! | [`serial`] | a serial port as a [`systole_sim::port::Port`] |
 //! | [`tcp`] | a TCP connection as one |
@@ -23,6 +24,7 @@ pub mod framing;
 pub mod link;
 pub mod log;
 pub mod product;
+pub mod rate;
 pub mod requests;
 pub mod rtl;
 pub mod serial;

@@ -1,5 +1,7 @@
 //! Every request of the protocol as a typed method of [`Link`].
 
+use std::collections::VecDeque;
+
 use systole_isa::frame::{HELLO_MAGIC, Kind, MAX_BULK, format, hello, run, scaler, status, step};
 use systole_isa::machine::Machine;
 use systole_isa::regs::Space;
@@ -175,6 +177,8 @@ pub struct Status {
     pub naks: u32,
     /// Requests executed.
     pub requests: u32,
+    /// Sticky flags.
+    pub flags: u32,
     /// The ten counters.
     pub counters: [u32; systole_isa::regs::COUNTERS],
 }
@@ -282,19 +286,20 @@ impl Link {
     pub fn read(&mut self, block: Block) -> Result<Vec<u8>> {
         let size = block.space.element_bytes() as usize;
         let mut out = Vec::with_capacity(size * block.elements());
-        // several in flight, so that a slow line is never idle
-        for group in block.pieces((MAX_BULK / size) as u32).chunks(4) {
-            let mut tickets = Vec::new();
-            for piece in group {
-                tickets.push((self.submit(Kind::Read, &bytes(&piece.words(0)))?, size * piece.elements()));
+        // a window of them in flight, so that the line is never idle
+        let mut asked = VecDeque::new();
+        let mut pieces = block.pieces((MAX_BULK / size) as u32).into_iter();
+        loop {
+            while asked.len() < self.window() {
+                let Some(piece) = pieces.next() else { break };
+                asked.push_back((self.submit(Kind::Read, &bytes(&piece.words(0)))?, size * piece.elements()));
             }
-            for (ticket, expected) in tickets {
-                let reply = self.wait(ticket)?;
-                if reply.0.len() != expected {
-                    return Err(self.nonsense(format!("{} bytes read, {expected} asked for", reply.0.len())));
-                }
-                out.extend_from_slice(&reply.0);
+            let Some((ticket, expected)) = asked.pop_front() else { break };
+            let reply = self.wait(ticket)?;
+            if reply.0.len() != expected {
+                return Err(self.nonsense(format!("{} bytes read, {expected} asked for", reply.0.len())));
             }
+            out.extend_from_slice(&reply.0);
         }
         Ok(out)
     }
@@ -374,6 +379,15 @@ impl Link {
         })
     }
 
+    /// Asks for another rate of the device's UART, [`systole_isa::regs::UART_DIVISOR`]. Nothing may be sent at the old one
+    /// after this, and the device goes back to it unless a good frame arrives within `cycles`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with [`systole_isa::frame::ErrorCode::NoBaud`] where it has no UART, or that is too fast for it.
+    pub fn change_baud(&mut self, divisor: u32, cycles: u32) -> Result<()> {
+        self.request(Kind::Baud, &bytes(&[divisor, cycles])).map(|_| ())
+    }
+
     /// The device's counters.
     pub fn status(&mut self) -> Result<Status> {
         let r = self.request(Kind::Status, &[])?;
@@ -383,6 +397,7 @@ impl Link {
             dropped: (r.word(status::RX_ERRORS) & 0xffff, r.word(status::RX_ERRORS) >> 16),
             naks: r.word(status::NAKS),
             requests: r.word(status::REQUESTS),
+            flags: r.word(status::FLAGS),
             counters: std::array::from_fn(|i| r.word(status::COUNTERS + i)),
         })
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use systole_isa::machine::Machine;
 use systole_sim::port::Port;
-use systole_sim::rtl::{self, Report, Rtl, RtlOptions};
+use systole_sim::rtl::{self, Report, Rtl, RtlOptions, SerialOptions, SerialRtl};
 
 use crate::error::{Error, Result};
 
@@ -14,6 +14,20 @@ pub fn open(machine: Machine) -> Result<(Box<dyn Port>, Option<PathBuf>)> {
     let device = Rtl::start(&report.build, None).map_err(failed)?;
     let elf = device.firmware_elf().to_path_buf();
     Ok((Box::new(device), Some(elf)))
+}
+
+/// As [`open`], behind a UART that is simulated bit by bit.
+pub fn open_serial(machine: Machine, line: SerialOptions) -> Result<(SerialRtl, PathBuf)> {
+    let rtl = || {
+        let report = rtl::prepare_serial(&RtlOptions::new(machine).options, machine, line, &mut |_| ())?;
+        SerialRtl::start(&report.build, line)
+    };
+    let device = rtl().map_err(|e| match e {
+        rtl::Error::Rate { baud, .. } => Error::value("--uart", baud, e.to_string()),
+        e => failed(e),
+    })?;
+    let elf = device.firmware_elf().to_path_buf();
+    Ok((device, elf))
 }
 
 /// Builds Verilator, firmware and simulator for `machine`, if they are not there yet. Says on stderr what takes long.

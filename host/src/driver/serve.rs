@@ -24,6 +24,11 @@ pub trait Line {
     /// Bytes from the host, waiting at most [`IDLE`] if `wait`: `Ok(0)` none so far, `None` nobody is there.
     fn read(&mut self, chunk: &mut [u8], wait: bool) -> io::Result<Option<usize>>;
 
+    /// Bits per second that the host has set its end to, where it can.
+    fn baud(&self) -> Option<u32> {
+        None
+    }
+
     /// Writes some of `bytes` and returns how many; those for nobody are dropped.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 }
@@ -49,7 +54,12 @@ pub fn serve(device: &mut dyn Port, line: &mut dyn Line, watch: &mut dyn Watch) 
     let mut address = line.address();
     let mut busy = false;
     while !watch.stop() {
-        let count = line.read(&mut chunk, !busy).map_err(failed(address.clone()))?;
+        // a line that is simulated bit by bit takes no more than it can send: the host's own buffer fills, as with a board
+        let room = device.room().min(chunk.len());
+        let count = match room {
+            0 => Some(0),
+            _ => line.read(&mut chunk[..room], !busy).map_err(failed(address.clone()))?,
+        };
         if line.address() != address {
             address = line.address();
             watch.moved(&address)?;
@@ -59,6 +69,14 @@ pub fn serve(device: &mut dyn Port, line: &mut dyn Line, watch: &mut dyn Watch) 
             continue;
         };
         let name = device.name();
+        // A line that is simulated bit by bit runs at the host's rate, right or wrong; one of whole bytes has none.
+        if let (Some(wanted), Some(now)) = (line.baud(), device.baud())
+            && wanted != now
+            && wanted != 0
+            && let Err(e) = device.set_baud(wanted)
+        {
+            tracing::warn!(wanted, "the host's rate cannot be simulated: {e}");
+        }
         if count > 0 {
             device.send(&chunk[..count]).map_err(failed(name.clone()))?;
         }
@@ -205,6 +223,11 @@ mod unix {
                     Ok(None)
                 }
             }
+        }
+
+        /// The rate that the host has given the terminal: both ends share its settings.
+        fn baud(&self) -> Option<u32> {
+            self.there.then(|| self.master.baud_rate().ok()).flatten()
         }
 
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -9,6 +9,7 @@
 //! | [`resume`] | what must hold before a run is continued |
 //! | [`facts`] | settings, identity of data and program |
 //! | [`evaluate`] | a checkpoint's loss and accuracy; its weights for others |
+//! | [`patience`] | goes on where a device was lost and has come back |
 //! | [`schedule`] | the learning rate over the updates |
 //! | [`report`] | what comes out |
 //! | [`train`](fn@train) | the run itself |
@@ -19,11 +20,13 @@ pub mod events;
 pub mod facts;
 pub mod folder;
 pub mod options;
+pub mod patience;
 pub mod report;
 pub mod resume;
 pub mod schedule;
 mod training;
 
 pub use options::{LossScale, OptimizerName, ScalerRules, TrainOptions};
+pub use patience::train_patiently;
 pub use report::{Epoch, Progress, Silent, Step, TrainReport};
 pub use training::{train, train_on};

@@ -171,6 +171,8 @@ impl Gradient {
 pub trait Progress {
     /// A new phase has begun.
     fn phase(&mut self, _text: &str) {}
+    /// The run's folder, before anything is trained.
+    fn folder(&mut self, _path: &std::path::Path) {}
     /// Training begins: steps per epoch, epochs.
     fn start(&mut self, _steps: u64, _epochs: u32) {}
     /// A step has ended.

@@ -135,6 +135,7 @@ impl<'a> Run<'a> {
             None => Folder::create(&options.runs, &name)?,
         };
         folder.write_json("config.json", &config)?;
+        progress.folder(folder.path());
         let (weights, words, position) = match resumed {
             Some(r) => (r.weights, r.scaler, r.position),
             None => {

@@ -9,10 +9,11 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use systole_hdl::soc;
 use systole_isa::machine::Machine;
+use systole_isa::regs;
 use systole_verilator::firmware::{self, elf_to_words, write_hex};
 use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
 
-use super::{Error, Result};
+use super::{Error, Result, SerialOptions};
 
 /// One part of set-up, done.
 #[derive(Clone, Debug)]
@@ -64,6 +65,29 @@ pub fn setup(options: &Options, machine: Machine, progress: &mut dyn FnMut(&Step
 
 /// As [`setup`], optionally with a model that can record traces, which is slower and kept beside the other.
 pub fn prepare(options: &Options, machine: Machine, traces: bool, progress: &mut dyn FnMut(&Step)) -> Result<Report> {
+    build(options, machine, None, traces, progress)
+}
+
+/// As [`setup`], for the machine behind a UART.
+pub fn prepare_serial(
+    options: &Options,
+    machine: Machine,
+    line: SerialOptions,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Report> {
+    if regs::uart_divisor(line.clock_hz, line.baud).is_none() {
+        return Err(Error::Rate { clock_hz: line.clock_hz, baud: line.baud });
+    }
+    build(options, machine, Some(line), false, progress)
+}
+
+fn build(
+    options: &Options,
+    machine: Machine,
+    line: Option<SerialOptions>,
+    traces: bool,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Report> {
     if let Some(rule) = machine.invalid() {
         return Err(Error::Machine(rule));
     }
@@ -87,12 +111,16 @@ pub fn prepare(options: &Options, machine: Machine, traces: bool, progress: &mut
     timed("firmware", begun, format!("{bytes} bytes, {}", elf.display()));
 
     let begun = Instant::now();
-    let verilog = soc::verilog(&machine, 0).map_err(|source| Error::Emit { lanes: machine.lanes, source })?;
+    let (top, verilog) = match line {
+        None => (soc::TOP, soc::verilog(&machine, 0)),
+        Some(line) => (soc::SERIAL_TOP, soc::serial_verilog(&machine, line.clock_hz, line.baud)),
+    };
+    let verilog = verilog.map_err(|source| Error::Emit { lanes: machine.lanes, source })?;
     timed("Verilog", begun, format!("{} lanes, {} kB", machine.lanes, verilog.len() / 1000));
 
     let begun = Instant::now();
     // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
-    let mut spec = ModelSpec::new(soc::TOP, verilog).clock("clock").source(core).allow("fatal");
+    let mut spec = ModelSpec::new(top, verilog).clock("clock").source(core).allow("fatal");
     if traces {
         spec = spec.trace();
     }

@@ -16,6 +16,14 @@ pub enum Error {
     /// The sizes contradict each other.
     #[error("no such machine: {0}")]
     Machine(&'static str),
+    /// A UART cannot make this rate.
+    #[error("a clock of {clock_hz} Hz does not make {baud} bits per second: a bit lasts 8 to 65535 cycles")]
+    Rate {
+        /// The clock.
+        clock_hz: u32,
+        /// Bits per second.
+        baud: u32,
+    },
     /// A tool is missing or failed, or the Verilated model did.
     #[error(transparent)]
     Tool(#[from] systole_verilator::Error),
@@ -74,6 +82,7 @@ impl Error {
     pub fn help(&self) -> String {
         match self {
             Error::Machine(_) => "choose other sizes, see `Machine::invalid`".into(),
+            Error::Rate { .. } => "choose a lower rate or a faster clock".into(),
             Error::Tool(e) => e.help(),
             Error::Emit { .. } => {
                 "this is a bug in the hardware's description; `cargo test -p systole-hdl` finds where".into()

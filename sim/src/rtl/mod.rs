@@ -13,6 +13,8 @@
 
 mod build;
 mod error;
+mod serial;
+mod wire;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,13 +24,15 @@ use std::time::{Duration, Instant};
 
 use systole_isa::frame::Kind;
 use systole_isa::machine::Machine;
-use systole_verilator::{Module, Options, Port as Pin};
+pub use systole_verilator::Options;
+use systole_verilator::{Module, Port as Pin};
 
 use crate::model::link::decode;
 use crate::port::Port;
 
-pub use build::{Build, Report, Step, prepare, setup};
+pub use build::{Build, Report, Step, prepare, prepare_serial, setup};
 pub use error::{Error, Result};
+pub use serial::{SerialOptions, SerialRtl};
 
 /// Cycles for which the soft core is held in reset.
 const RESET_CYCLES: u64 = 16;

@@ -1,6 +1,7 @@
 //! `systole bench`: one file per subcommand.
 
 mod gemm;
+mod link;
 mod optimizers;
 mod sim;
 mod step;
@@ -28,6 +29,7 @@ pub(super) enum Bench {
     Step(Common),
     /// How fast the simulated hardware is simulated
     Sim(Common),
+    Link(link::LinkArgs),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +84,7 @@ impl Bench {
             Bench::Gemm(c) => gemm::run(c),
             Bench::Step(c) => step::run(c),
             Bench::Sim(c) => sim::run(c),
+            Bench::Link(a) => a.run(),
         }
     }
 }
