@@ -9,7 +9,7 @@ use systole_isa::sreg;
 use super::product::{block, upload_program};
 use super::requests::{Registers, StepReply, StepRequest};
 use super::{Device, Link};
-use crate::compile::optimizer::{EMA, KEEP};
+use crate::compile::optimizer::{Clip, EMA, KEEP};
 use crate::compile::{Compiled, PADDED_LABEL, TensorPlace};
 use crate::data::Rows;
 use crate::error::{Error, Result};
