@@ -1,6 +1,7 @@
 //! The Systole machine in RustHDL, and the emitter that prints it as Verilog.
 
 pub mod array;
+pub mod board;
 pub mod control;
 pub mod emit;
 pub mod float;

@@ -27,7 +27,7 @@ use systole_verilator::{Module, Options, Port as Pin};
 use crate::model::link::decode;
 use crate::port::Port;
 
-pub use build::{Build, Report, Step, prepare, setup};
+pub use build::{Build, Report, Step, firmware_image, prepare, setup};
 pub use error::{Error, Result};
 
 /// Cycles for which the soft core is held in reset.
