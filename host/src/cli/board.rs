@@ -270,7 +270,7 @@ impl InfoArgs {
 }
 
 /// Stages on stderr: a moving line on a terminal, a line a minute elsewhere.
-struct Stages {
+pub(super) struct Stages {
     bar: ProgressBar,
     shown: bool,
     stage: String,
@@ -278,7 +278,7 @@ struct Stages {
 }
 
 impl Stages {
-    fn new(output: &OutputArgs) -> Stages {
+    pub(super) fn new(output: &OutputArgs) -> Stages {
         let shown = !output.non_interactive && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);

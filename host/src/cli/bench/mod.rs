@@ -1,5 +1,6 @@
 //! `systole bench`: one file per subcommand.
 
+mod fpga;
 mod gemm;
 mod sim;
 mod step;
@@ -25,6 +26,7 @@ pub(super) enum Bench {
     Step(Common),
     /// How fast the simulated hardware is simulated
     Sim(Common),
+    Fpga(fpga::FpgaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +49,7 @@ impl Bench {
             Bench::Gemm(c) => gemm::run(c),
             Bench::Step(c) => step::run(c),
             Bench::Sim(c) => sim::run(c),
+            Bench::Fpga(a) => a.run(),
         }
     }
 }
