@@ -5,12 +5,14 @@ mod float_common;
 
 use float_common::{Random, canonical, load, widen};
 use std::collections::{BTreeMap, BTreeSet};
-use systole_hdl::array::{L, P_IN, SystolicArray, W_LAT, W_SLOTS, p_out, w_hold};
+use systole_hdl::array::{P_IN, SystolicArray, W_LAT, W_SLOTS, p_out, w_hold};
+use systole_hdl::float::PSUM_LATENCIES;
 use systole_verilator::{Module, Optimise, Port};
 
 struct Bench {
     module: Module,
     n: usize,
+    l: usize,
     act: Vec<Port>,
     tag: Vec<Port>,
     valid: Vec<Port>,
@@ -22,8 +24,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(n: usize) -> Bench {
-        let module = load(SystolicArray::new(n), &format!("array_{n}"), true, Optimise::Speed);
+    fn new(n: usize, l: usize) -> Bench {
+        let module = load(SystolicArray::new(n, l), &format!("array_{n}_{l}"), true, Optimise::Speed);
         let all = |name: &str| (0..n).map(|i| module.find(&format!("{name}_{i}")).expect("a port")).collect();
         Bench {
             act: all("act"),
@@ -35,6 +37,7 @@ impl Bench {
             psum_in: all("psum_in"),
             psum_out: all("psum_out"),
             n,
+            l,
             module,
         }
     }
@@ -57,7 +60,7 @@ struct Plan {
     writes: BTreeMap<usize, (usize, usize)>,
 }
 
-fn plan(n: usize, tiles: usize, random: &mut Random) -> Plan {
+fn plan(n: usize, l: usize, tiles: usize, random: &mut Random) -> Plan {
     let mut p = Plan::default();
     let mut spans: Vec<(usize, usize)> = vec![];
     let mut at = 64;
@@ -70,8 +73,8 @@ fn plan(n: usize, tiles: usize, random: &mut Random) -> Plan {
             let mut taken: BTreeSet<usize> = p.writes.keys().copied().collect();
             let mut slots = vec![];
             for i in 0..n {
-                let last = at + i * L - W_LAT;
-                let first = if tile >= W_SLOTS { spans[tile - W_SLOTS].1 + i * L + w_hold(n) } else { 0 };
+                let last = at + i * l - W_LAT;
+                let first = if tile >= W_SLOTS { spans[tile - W_SLOTS].1 + i * l + w_hold(n) } else { 0 };
                 let mut free = (first..=last).filter(|t| !taken.contains(t));
                 let Some(t) = (if late { free.next_back() } else { free.next() }) else { break };
                 taken.insert(t);
@@ -97,19 +100,19 @@ fn plan(n: usize, tiles: usize, random: &mut Random) -> Plan {
     p
 }
 
-fn stream(n: usize, tiles: usize, seed: u64) {
-    println!("array {n}: seed {seed:#x}, {tiles} tiles");
+fn stream(n: usize, l: usize, tiles: usize, seed: u64) {
+    println!("array {n}, latency {l}: seed {seed:#x}, {tiles} tiles");
     let mut random = Random(seed);
-    let p = plan(n, tiles, &mut random);
-    let mut bench = Bench::new(n);
+    let p = plan(n, l, tiles, &mut random);
+    let mut bench = Bench::new(n, l);
     let by_time: BTreeMap<usize, &Wave> = p.waves.iter().map(|w| (w.at, w)).collect();
     let wave_at = |t: usize, lag: usize| t.checked_sub(lag).and_then(|t| by_time.get(&t).copied());
-    let end = p.waves.last().expect("waves").at + p_out(n) + n + 2;
+    let end = p.waves.last().expect("waves").at + p_out(n, l) + n + 2;
     let mut compared = 0;
     for t in 0..end {
         let m = &mut bench.module;
         for i in 0..n {
-            let wave = wave_at(t, i * L);
+            let wave = wave_at(t, i * l);
             m.set(bench.valid[i], wave.is_some() as u64);
             m.set(bench.act[i], wave.map_or(random.bits(), |w| w.act[i] as u64));
             m.set(bench.tag[i], wave.map_or(random.bits(), |w| (w.tile % W_SLOTS) as u64));
@@ -123,7 +126,7 @@ fn stream(n: usize, tiles: usize, seed: u64) {
         m.set(bench.slot, write.map_or(random.bits(), |w| (w.0 % W_SLOTS) as u64));
         m.eval();
         for j in 0..n {
-            let Some(w) = wave_at(t, p_out(n) + j) else { continue };
+            let Some(w) = wave_at(t, p_out(n, l) + j) else { continue };
             let expected = (0..n).fold(f32::from_bits(w.start[j]), |acc, i| {
                 f32::from_bits(canonical(acc + widen(w.act[i]) * widen(p.weights[w.tile][i][j])))
             });
@@ -138,23 +141,27 @@ fn stream(n: usize, tiles: usize, seed: u64) {
 
 #[test]
 fn two_by_two() {
-    stream(2, 4000, 0xa2);
+    for l in PSUM_LATENCIES {
+        stream(2, l, 2000, 0xa2);
+    }
 }
 
 #[test]
 fn four_by_four() {
-    stream(4, 2000, 0xa4);
+    for l in PSUM_LATENCIES {
+        stream(4, l, 1000, 0xa4);
+    }
 }
 
 #[test]
 fn eight_by_eight() {
-    stream(8, 400, 0xa8);
+    stream(8, 3, 400, 0xa8);
 }
 
 /// Padding (+0 by −0) leaves every sum as it is, bit for bit.
 #[test]
 fn padding_changes_no_bit() {
-    let mut bench = Bench::new(2);
+    let mut bench = Bench::new(2, 3);
     let m = &mut bench.module;
     for t in 0..bench.n {
         m.set(bench.valid[t], 1);
@@ -179,8 +186,8 @@ fn processor_seconds() -> f64 {
 #[test]
 #[ignore = "a measurement"]
 fn simulated_clock() {
-    for n in [4, 8] {
-        let mut bench = Bench::new(n);
+    for (n, l) in [(4, 3), (8, 2), (8, 3), (8, 4)] {
+        let mut bench = Bench::new(n, l);
         let mut random = Random(7);
         let m = &mut bench.module;
         let cycles = 400_000;
@@ -204,6 +211,6 @@ fn simulated_clock() {
             }
             m.tick();
         }
-        println!("{n} x {n}: {:.0} kHz", cycles as f64 / (processor_seconds() - started) / 1e3);
+        println!("{n} x {n}, latency {l}: {:.0} kHz", cycles as f64 / (processor_seconds() - started) / 1e3);
     }
 }

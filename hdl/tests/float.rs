@@ -111,7 +111,7 @@ fn single_to_half() {
 }
 
 /// Every unit of the array's path in a row: recode both, multiply, encode the sum, add, decode.
-#[derive(LogicBlock, Default)]
+#[derive(LogicBlock)]
 struct Chain {
     clock: Signal<In, Clock>,
     a: Signal<In, Bits<16>>,
@@ -124,6 +124,24 @@ struct Chain {
     encode: PsumEncode,
     add: PsumAdd,
     decode: PsumDecode,
+}
+
+impl Chain {
+    fn new(l: usize) -> Chain {
+        Chain {
+            clock: Default::default(),
+            a: Default::default(),
+            b: Default::default(),
+            c: Default::default(),
+            z: Default::default(),
+            recode_a: Default::default(),
+            recode_b: Default::default(),
+            product: Default::default(),
+            encode: Default::default(),
+            add: PsumAdd::new(l),
+            decode: Default::default(),
+        }
+    }
 }
 
 impl Logic for Chain {
@@ -145,8 +163,14 @@ impl Logic for Chain {
 
 #[test]
 fn the_arrays_path() {
-    println!("chain: seed {SEED:#x}, {CASES} cases");
-    let mut module = load(Chain::default(), "chain_top", true, Optimise::Speed);
+    for l in PSUM_LATENCIES {
+        the_path(l);
+    }
+}
+
+fn the_path(l: usize) {
+    println!("chain of latency {l}: seed {SEED:#x}, {CASES} cases");
+    let mut module = load(Chain::new(l), &format!("chain_{l}_top"), true, Optimise::Speed);
     let mut random = Random(SEED ^ 1);
     let mut cases: Vec<(u16, u16, f32)> = vec![];
     let mut c = 0f32;
@@ -178,7 +202,7 @@ fn the_arrays_path() {
         .collect();
     let (inputs, outputs) = (ports(&module, &["a", "b", "c"]), ports(&module, &["z"]));
     let clock = module.clocks()[0];
-    let got = module.run_vectors(clock, &inputs, &outputs, &stimuli, (lag + PSUM_LATENCY) as u64);
+    let got = module.run_vectors(clock, &inputs, &outputs, &stimuli, (lag + l) as u64);
     let mut wrong = 0;
     for ((a, b, c), got) in cases.iter().zip(got).take(CASES - lag) {
         let expected = canonical(c + widen(*a) * widen(*b));

@@ -207,7 +207,11 @@ fn compare(b: &mut Bench, image: &Image, what: &str) {
 
 /// Trials of a few instructions each over random operands; everything in both memories is compared after each.
 fn trials(lanes: u32, count: usize, top: u64, seed: u64) {
-    let mut b = Bench::new(lanes);
+    trials_on(Bench::new(lanes), count, top, seed);
+}
+
+fn trials_on(mut b: Bench, count: usize, top: u64, seed: u64) {
+    let lanes = b.n;
     let mut image = Image::new(&b);
     let mut r = Random(seed);
     for trial in 0..count {
@@ -221,13 +225,13 @@ fn trials(lanes: u32, count: usize, top: u64, seed: u64) {
         let (h, s) = (image.h.clone(), image.s.clone());
         b.write_all(false, &h);
         b.write_all(true, &s);
-        let mut room = room(lanes as usize);
+        let mut room = room(lanes);
         let mut jobs = vec![];
         for _ in 0..1 + r.below(4) {
             let g = random_gemm(&mut room, &mut r, top);
             // The mask is shared; a wait orders it.
             jobs.push(Job { gemm: g, wait: g.mask != Mask::None || r.below(2) == 0 });
-            if r.below(4) == 0 && g.m <= g.m_block && (g.n as usize).div_ceil(lanes as usize) <= g.n_group as usize {
+            if r.below(4) == 0 && g.m <= g.m_block && (g.n as usize).div_ceil(lanes) <= g.n_group as usize {
                 let job = jobs.last_mut().expect("one");
                 job.gemm.out = Output::Keep;
                 job.gemm.mask = Mask::None;
@@ -265,6 +269,14 @@ fn random_products_2() {
 #[test]
 fn random_products_4() {
     trials(4, 150, 17, 1);
+}
+
+/// Skew, accumulators, slots and where results go follow the adder's latency.
+#[test]
+fn random_products_with_other_adders() {
+    trials_on(Bench::with_latency(2, 4), 60, 9, 5);
+    trials_on(Bench::with_latency(4, 4), 80, 17, 6);
+    trials_on(Bench::with_latency(4, 2), 80, 17, 7);
 }
 
 #[test]

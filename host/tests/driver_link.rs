@@ -113,7 +113,7 @@ fn hello_tells_the_machine() {
     let (mut link, _) = link(|_, c| Ok(answer(c)));
     let info = link.hello().unwrap();
     assert_eq!(info.machine, Machine::DEFAULT);
-    assert_eq!(info.adder_latency, 3);
+    assert_eq!(info.machine.adder_latency, 3);
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub struct Machine {
     pub lanes: u32,
     /// V: lanes of the vector engine. A power of two, `2 <= V <= N`.
     pub vector_lanes: u32,
+    /// L: cycles of the array's adder, 2..=4, by which its rows are skewed. More make a faster clock and slower thin products.
+    pub adder_latency: u32,
     /// FP16 elements in `hmem`, both planes together. A multiple of `2 * lanes`.
     pub hmem_words: u32,
     /// FP32 elements in `smem`, both planes together. A multiple of `2 * lanes`.
@@ -30,6 +32,7 @@ impl Machine {
     pub const DEFAULT: Machine = Machine {
         lanes: 8,
         vector_lanes: 8,
+        adder_latency: 3,
         hmem_words: 1 << 17,
         smem_words: 1 << 16,
         mask_bits: 1 << 15,
@@ -63,6 +66,9 @@ impl Machine {
         }
         if !(self.vector_lanes.is_power_of_two() && self.vector_lanes >= 2 && self.vector_lanes <= n) {
             return Some("vector lanes must be a power of two between 2 and the array's lanes");
+        }
+        if self.adder_latency < 2 || self.adder_latency > 4 {
+            return Some("the array's adder takes 2, 3 or 4 cycles");
         }
         if self.hmem_words == 0 || self.hmem_words % (2 * n) != 0 || self.hmem_words > 1 << 20 {
             return Some("hmem words must be a multiple of 2*lanes, at most 2^20");

@@ -125,6 +125,18 @@ fn random_programs_4_lanes() {
     random_programs(SHARED, 1000, 60);
 }
 
+/// The adder's latency changes no bit: the model has none.
+#[test]
+fn random_programs_4_lanes_latency_4() {
+    random_programs(Machine { adder_latency: 4, ..SHARED }, 1100, 24);
+}
+
+#[test]
+#[ignore = "builds another machine"]
+fn random_programs_4_lanes_latency_2() {
+    random_programs(Machine { adder_latency: 2, ..SHARED }, 1200, 24);
+}
+
 #[test]
 #[ignore = "builds another machine"]
 fn random_programs_8_lanes() {

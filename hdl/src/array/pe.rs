@@ -16,7 +16,7 @@ use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 
 /// Multiplies activation and weight, and adds the product to the passing sum.
-#[derive(LogicBlock, Default)]
+#[derive(LogicBlock)]
 pub struct Pe {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -35,13 +35,35 @@ pub struct Pe {
     /// The weight, operand form.
     pub w_data: Signal<In, Bits<20>>,
     /// Partial sum from above; meets the product of the activation of [`super::P_IN`] cycles before.
-    pub psum: Signal<In, Bits<31>>,
-    /// Partial sum for the PE below, [`super::L`] cycles later.
-    pub psum_out: Signal<Out, Bits<31>>,
+    pub psum: Signal<In, Bits<32>>,
+    /// Partial sum for the PE below, L cycles later.
+    pub psum_out: Signal<Out, Bits<32>>,
     store: WeightStore,
     product: Product,
     add: PsumAdd,
     tag_reg: DFF<Bits<2>>,
+}
+
+impl Pe {
+    /// A processing element whose adder takes `l` cycles.
+    pub fn new(l: usize) -> Pe {
+        Pe {
+            clock: Default::default(),
+            act: Default::default(),
+            tag: Default::default(),
+            act_out: Default::default(),
+            tag_out: Default::default(),
+            w_we: Default::default(),
+            w_slot: Default::default(),
+            w_data: Default::default(),
+            psum: Default::default(),
+            psum_out: Default::default(),
+            store: Default::default(),
+            product: Default::default(),
+            add: PsumAdd::new(l),
+            tag_reg: Default::default(),
+        }
+    }
 }
 
 impl Logic for Pe {

@@ -35,15 +35,15 @@ pub struct SystolicArray {
     w_recode: Vec<Recode>,
     w_reg: Vec<DFF<Bits<20>>>,
     encode: Vec<PsumEncode>,
-    psum_reg: Vec<DFF<Bits<31>>>,
+    psum_reg: Vec<DFF<Bits<32>>>,
     decode: Vec<PsumDecode>,
     pe: Vec<Pe>,
     _n: usize,
 }
 
 impl SystolicArray {
-    /// An array of `n` rows and columns, `n` ≥ 2.
-    pub fn new(n: usize) -> Self {
+    /// An array of `n` rows and columns, `n` ≥ 2, whose adders take `l` cycles.
+    pub fn new(n: usize, l: usize) -> Self {
         assert!(n >= 2, "an array has at least two rows and columns, not {n}");
         fn many<T: Default>(n: usize) -> Vec<T> {
             (0..n).map(|_| T::default()).collect()
@@ -68,7 +68,7 @@ impl SystolicArray {
             encode: many(n),
             psum_reg: many(n),
             decode: many(n),
-            pe: many(n * n),
+            pe: (0..n * n).map(|_| Pe::new(l)).collect(),
             _n: n,
         }
     }

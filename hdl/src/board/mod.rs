@@ -52,12 +52,12 @@ pub fn verilog(options: &BoardOptions) -> Result<String, EmitError> {
     emit(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
-/// One processing element alone, as module `pe`: what benches measure.
+/// One processing element alone, as module `pe`, with an adder of `adder_latency` cycles: what benches measure.
 ///
 /// # Errors
 /// As [`verilog`].
-pub fn pe_verilog() -> Result<String, EmitError> {
-    let mut pe = Pe::default();
+pub fn pe_verilog(adder_latency: u32) -> Result<String, EmitError> {
+    let mut pe = Pe::new(adder_latency as usize);
     pe.connect_all();
     try_emit_verilog(&pe, "pe")
 }

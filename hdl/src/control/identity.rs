@@ -19,11 +19,11 @@ pub struct Identity {
 
 impl Identity {
     /// The table of `machine`.
-    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32, adder_latency: u32) -> Self {
+    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32) -> Self {
         let table = [
             (regs::MAGIC, regs::MAGIC_VALUE),
             (regs::VERSION, ISA_VERSION),
-            (regs::LANES, machine.lanes | machine.vector_lanes << 8 | adder_latency << 16),
+            (regs::LANES, machine.lanes | machine.vector_lanes << 8 | machine.adder_latency << 16),
             (regs::HMEM_WORDS, machine.hmem_words),
             (regs::SMEM_WORDS, machine.smem_words),
             (regs::PMEM_WORDS, machine.pmem_words),
@@ -51,7 +51,7 @@ impl Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Identity::new(&Machine::DEFAULT, 0, 0, 0)
+        Identity::new(&Machine::DEFAULT, 0, 0)
     }
 }
 

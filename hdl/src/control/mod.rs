@@ -157,12 +157,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// The control of `machine`. `clock_hz`, `design_hash` (first 32 bits of the design's SHA-256) and `adder_latency` are for the
-    /// identity registers only.
-    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32, adder_latency: u32) -> Self {
+    /// The control of `machine`. `clock_hz` and `design_hash` (first 32 bits of the design's SHA-256) are for the identity
+    /// registers only.
+    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32) -> Self {
         Control {
             program_ram: ProgramRam::new(machine.pmem_words as usize),
-            registers: Registers::new(machine, clock_hz, design_hash, adder_latency),
+            registers: Registers::new(machine, clock_hz, design_hash),
             ..Default::default()
         }
     }

@@ -171,9 +171,9 @@ fn many<T: Default>(n: usize) -> Vec<T> {
 
 impl Registers {
     /// The block for `machine`, with the other values of the identity registers.
-    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32, adder_latency: u32) -> Self {
+    pub fn new(machine: &Machine, clock_hz: u32, design_hash: u32) -> Self {
         Registers {
-            identity: Identity::new(machine, clock_hz, design_hash, adder_latency),
+            identity: Identity::new(machine, clock_hz, design_hash),
             trap: many(4),
             trap_cause: many(4),
             trap_info: many(4),

@@ -7,12 +7,13 @@
 //! |---|---|---|
 //! | [`Recode`] | FP16 to the array's operand form | combinational |
 //! | [`Product`] | exact product of two operand forms | [`PRODUCT_LATENCY`] |
-//! | [`PsumAdd`] | the array's adder, on the partial-sum form | [`PSUM_LATENCY`] |
+//! | [`PsumAdd`] | the array's adder, on the partial-sum form | L, a parameter |
 //! | [`PsumEncode`], [`PsumDecode`] | FP32 to partial-sum form, and back | combinational |
 //! | [`Fmul`], [`Fadd`] | complete binary32 product and sum | [`FMUL_LATENCY`], [`FADD_LATENCY`] |
 //! | [`HalfToSingle`] | FP16 to FP32, scaled by a power of two | combinational |
 //! | [`SingleToHalf`] | FP32 to FP16, with a flag for what is not finite | [`TO_HALF_LATENCY`] |
 
+mod cut;
 mod fadd;
 mod fmul;
 mod half_to_single;
@@ -23,12 +24,13 @@ mod psum_form;
 mod recode;
 mod single_to_half;
 
+pub use cut::Cut;
 pub use fadd::{FADD_LATENCY, Fadd};
 pub use fmul::{FMUL_LATENCY, Fmul};
 pub use half_to_single::HalfToSingle;
 pub use multiply::Multiply;
 pub use product::{PRODUCT_LATENCY, Product};
-pub use psum_add::{PSUM_LATENCY, PsumAdd};
+pub use psum_add::{PSUM_LATENCIES, PsumAdd};
 pub use psum_form::{PsumDecode, PsumEncode};
 pub use recode::Recode;
 pub use single_to_half::{SingleToHalf, TO_HALF_LATENCY};

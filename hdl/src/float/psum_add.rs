@@ -1,195 +1,337 @@
 //! The array's adder: partial sum plus product, rounded once, to nearest even.
 //!
 //! ```text
-//!  x ─┐ compare, swap │ add or subtract │ shift left │
-//!     ├ align small,  │ count leading   │ round      ├─> z
-//!  y ─┘ sticky bit   [1] zeros         [2] classes  [3]
+//!  x ─┐ exponents: swap,  ┊ align: 16, 8, 4 ┊ 2, 1, add,    ┊ normalise: 8, 4, 2, 1,
+//!     ├ distance; classes ┊ sticky bit      ┊ normalise: 16 ┊ round                  ─[L]─> z
+//!  y ─┘              L=4 [1]               [2]        L≥3  [3]
 //! ```
 //!
 //! No subnormal and no overflow can occur (see [`super::PsumEncode`]); infinities, NaN and the sign of zero are IEEE's.
+//!
+//! What keeps it small:
+//!
+//! * The swap looks at exponents only. Operands of equal exponent may come in the wrong order; then nothing was shifted out,
+//!   the difference is exact, and its sign tells: it is complemented and the sign flips.
+//! * Two's complement needs `+ 1`. With unequal exponents that is the carry into the sum. With equal ones the carry is left
+//!   out: a negative difference is then its plain complement, and a positive one is too small by less than its last place,
+//!   which the normalising shift continues with ones: rounding carries them up to the exact difference.
+//! * The negative distance is complemented instead of negated; the operand that moves then is taken half as large.
+//! * The shift distance is found while shifting: is the upper half zero, the upper quarter, …
+//! * Infinity and NaN are a flag; the fields beside it are cleared by the last register.
 
+use super::Cut;
 use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 
-/// Cycles from operands to sum: the array's row skew.
-pub const PSUM_LATENCY: usize = 3;
+/// Latencies that the adder can be built with.
+pub const PSUM_LATENCIES: std::ops::RangeInclusive<usize> = 2..=4;
 
-/// `z = x + y` on the partial-sum form, [`PSUM_LATENCY`] cycles later.
-#[derive(LogicBlock, Default)]
+/// `z = x + y` on the partial-sum form, as many cycles later as [`PsumAdd::new`] was told.
+#[derive(LogicBlock)]
 pub struct PsumAdd {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Partial sum.
-    pub x: Signal<In, Bits<31>>,
+    pub x: Signal<In, Bits<32>>,
     /// Product.
-    pub y: Signal<In, Bits<31>>,
+    pub y: Signal<In, Bits<32>>,
     /// Their sum.
-    pub z: Signal<Out, Bits<31>>,
+    pub z: Signal<Out, Bits<32>>,
+    d: Signal<Local, Bits<8>>,
     swap: Signal<Local, Bit>,
-    big: Signal<Local, Bits<31>>,
-    small: Signal<Local, Bits<31>>,
-    x_less_y: Signal<Local, Bits<7>>,
-    y_less_x: Signal<Local, Bits<7>>,
-    distance: Signal<Local, Bits<7>>,
-    near: Signal<Local, Bits<5>>,
-    small_sig: Signal<Local, Bits<26>>,
-    mask: Signal<Local, Bits<26>>,
-    aligned: Signal<Local, Bits<26>>,
-    sticky: Signal<Local, Bit>,
-    s1_big: DFF<Bits<24>>,
-    s1_small: DFF<Bits<27>>,
-    s1_exp: DFF<Bits<7>>,
-    s1_sign: DFF<Bit>,
-    s1_subtract: DFF<Bit>,
-    s1_special: DFF<Bit>,
-    s1_nan: DFF<Bit>,
-    wide_big: Signal<Local, Bits<28>>,
-    wide_small: Signal<Local, Bits<28>>,
+    far: Signal<Local, Bit>,
+    same: Signal<Local, Bit>,
+    unlike: Signal<Local, Bit>,
+    special: Signal<Local, Bit>,
+    nan: Signal<Local, Bit>,
+    sign: Signal<Local, Bit>,
+    x_sig: Signal<Local, Bits<24>>,
+    y_sig: Signal<Local, Bits<24>>,
+    flip: Signal<Local, Bits<5>>,
+    c1_big: Cut<24>,
+    c1_exp: Cut<7>,
+    c1_small: Cut<25>,
+    c1_by: Cut<5>,
+    c1_rest: Cut<6>,
+    a0: Signal<Local, Bits<27>>,
+    a1: Signal<Local, Bits<27>>,
+    a2: Signal<Local, Bits<27>>,
+    a3: Signal<Local, Bits<27>>,
+    c2_big: Cut<24>,
+    c2_exp: Cut<7>,
+    c2_small: Cut<27>,
+    c2_by: Cut<2>,
+    c2_rest: Cut<6>,
+    a4: Signal<Local, Bits<27>>,
+    a5: Signal<Local, Bits<27>>,
+    invert: Signal<Local, Bits<28>>,
+    addend: Signal<Local, Bits<28>>,
+    wide: Signal<Local, Bits<29>>,
     sum: Signal<Local, Bits<28>>,
+    negative: Signal<Local, Bit>,
+    ones: Signal<Local, Bit>,
+    n0: Signal<Local, Bits<28>>,
+    n1: Signal<Local, Bits<28>>,
+    n2: Signal<Local, Bits<28>>,
     z16: Signal<Local, Bit>,
     z8: Signal<Local, Bit>,
+    c3_sig: Cut<28>,
+    c3_exp: Cut<7>,
+    c3_rest: Cut<6>,
+    n3: Signal<Local, Bits<28>>,
+    n4: Signal<Local, Bits<28>>,
+    n5: Signal<Local, Bits<28>>,
     z4: Signal<Local, Bit>,
     z2: Signal<Local, Bit>,
     z1: Signal<Local, Bit>,
-    c16: Signal<Local, Bits<16>>,
-    c8: Signal<Local, Bits<8>>,
-    c4: Signal<Local, Bits<4>>,
-    c2: Signal<Local, Bits<2>>,
-    zeros: Signal<Local, Bits<5>>,
-    s2_sum: DFF<Bits<28>>,
-    s2_zeros: DFF<Bits<5>>,
-    s2_exp: DFF<Bits<7>>,
-    s2_sign: DFF<Bit>,
-    s2_zero_sign: DFF<Bit>,
-    s2_special: DFF<Bit>,
-    s2_nan: DFF<Bit>,
-    norm: Signal<Local, Bits<28>>,
-    exp: Signal<Local, Bits<7>>,
-    packed: Signal<Local, Bits<30>>,
+    low: Signal<Local, Bits<7>>,
+    less: Signal<Local, Bits<7>>,
     up: Signal<Local, Bit>,
-    s3_mag: DFF<Bits<30>>,
-    s3_sign: DFF<Bit>,
+    rounded: Signal<Local, Bits<31>>,
+    mag: DFF<Bits<30>>,
+    z_sign: DFF<Bit>,
+    z_special: DFF<Bit>,
+}
+
+impl PsumAdd {
+    /// An adder of latency `l`, one of [`PSUM_LATENCIES`].
+    pub fn new(l: usize) -> PsumAdd {
+        assert!(PSUM_LATENCIES.contains(&l), "the adder takes 2 to 4 cycles, not {l}");
+        let (c1, c2, c3) = (l == 4, true, l >= 3);
+        PsumAdd {
+            clock: Default::default(),
+            x: Default::default(),
+            y: Default::default(),
+            z: Default::default(),
+            d: Default::default(),
+            swap: Default::default(),
+            far: Default::default(),
+            same: Default::default(),
+            unlike: Default::default(),
+            special: Default::default(),
+            nan: Default::default(),
+            sign: Default::default(),
+            x_sig: Default::default(),
+            y_sig: Default::default(),
+            flip: Default::default(),
+            c1_big: Cut::new(c1),
+            c1_exp: Cut::new(c1),
+            c1_small: Cut::new(c1),
+            c1_by: Cut::new(c1),
+            c1_rest: Cut::new(c1),
+            a0: Default::default(),
+            a1: Default::default(),
+            a2: Default::default(),
+            a3: Default::default(),
+            c2_big: Cut::new(c2),
+            c2_exp: Cut::new(c2),
+            c2_small: Cut::new(c2),
+            c2_by: Cut::new(c2),
+            c2_rest: Cut::new(c2),
+            a4: Default::default(),
+            a5: Default::default(),
+            invert: Default::default(),
+            addend: Default::default(),
+            wide: Default::default(),
+            sum: Default::default(),
+            negative: Default::default(),
+            ones: Default::default(),
+            n0: Default::default(),
+            n1: Default::default(),
+            n2: Default::default(),
+            z16: Default::default(),
+            z8: Default::default(),
+            c3_sig: Cut::new(c3),
+            c3_exp: Cut::new(c3),
+            c3_rest: Cut::new(c3),
+            n3: Default::default(),
+            n4: Default::default(),
+            n5: Default::default(),
+            z4: Default::default(),
+            z2: Default::default(),
+            z1: Default::default(),
+            low: Default::default(),
+            less: Default::default(),
+            up: Default::default(),
+            rounded: Default::default(),
+            mag: Default::default(),
+            z_sign: Default::default(),
+            z_special: Default::default(),
+        }
+    }
 }
 
 impl Logic for PsumAdd {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module psum_add");
-        dff_setup!(
-            self,
-            clock,
-            s1_big,
-            s1_small,
-            s1_exp,
-            s1_sign,
-            s1_subtract,
-            s1_special,
-            s1_nan,
-            s2_sum,
-            s2_zeros,
-            s2_exp,
-            s2_sign,
-            s2_zero_sign,
-            s2_special,
-            s2_nan,
-            s3_mag,
-            s3_sign
-        );
-        // Stage 1: the larger magnitude is `big`; the other is shifted right, what falls out is kept as one bit.
-        self.swap.next = self.y.val().get_bits::<30>(0) > self.x.val().get_bits::<30>(0);
-        self.x_less_y.next = self.x.val().get_bits::<7>(23) - self.y.val().get_bits::<7>(23);
-        self.y_less_x.next = self.y.val().get_bits::<7>(23) - self.x.val().get_bits::<7>(23);
-        self.big.next = self.x.val();
-        self.small.next = self.y.val();
-        self.distance.next = self.x_less_y.val();
+        dff_setup!(self, clock, mag, z_sign, z_special);
+        clock!(self, clock, c1_big, c1_exp, c1_small, c1_by, c1_rest);
+        clock!(self, clock, c2_big, c2_exp, c2_small, c2_by, c2_rest, c3_sig, c3_exp, c3_rest);
+        // The operand of the larger exponent is `big`.
+        self.d.next =
+            bit_cast::<8, 7>(self.x.val().get_bits::<7>(23)) - bit_cast::<8, 7>(self.y.val().get_bits::<7>(23));
+        self.swap.next = self.d.val().get_bit(7);
+        self.same.next = self.d.val() == 0;
+        self.unlike.next = self.x.val().get_bit(30) ^ self.y.val().get_bit(30);
+        self.x_sig.next = bit_cast::<24, 23>(self.x.val().get_bits::<23>(0))
+            | (bit_cast::<24, 1>(self.x.val().get_bits::<7>(23).any().into()) << 23);
+        self.y_sig.next = bit_cast::<24, 23>(self.y.val().get_bits::<23>(0))
+            | (bit_cast::<24, 1>(self.y.val().get_bits::<7>(23).any().into()) << 23);
+        // Swapped, the distance is −d = !d + 1: the one is in the way `small` is taken.
+        self.c1_big.d.next = self.x_sig.val();
+        self.c1_exp.d.next = self.x.val().get_bits::<7>(23);
+        self.c1_small.d.next = bit_cast::<25, 24>(self.y_sig.val()) << 1;
+        self.flip.next = self.d.val().get_bits::<5>(0);
+        self.far.next = self.d.val().get_bits::<2>(5).any();
         if self.swap.val() {
-            self.big.next = self.y.val();
-            self.small.next = self.x.val();
-            self.distance.next = self.y_less_x.val();
+            self.c1_big.d.next = self.y_sig.val();
+            self.c1_exp.d.next = self.y.val().get_bits::<7>(23);
+            self.c1_small.d.next = bit_cast::<25, 24>(self.x_sig.val());
+            self.flip.next = !self.d.val().get_bits::<5>(0);
+            self.far.next = !self.d.val().get_bits::<2>(5).all();
         }
-        self.small_sig.next = (bit_cast::<26, 23>(self.small.val().get_bits::<23>(0)) << 2)
-            | (bit_cast::<26, 1>(self.small.val().get_bits::<7>(23).any().into()) << 25);
-        self.near.next = self.distance.val().get_bits::<5>(0);
-        self.mask.next = (bits::<26>(1) << self.near.val()) - 1;
-        self.aligned.next = bits::<26>(0);
-        self.sticky.next = self.small_sig.val().get_bit(25);
-        if self.distance.val().get_bits::<2>(5) == 0 {
-            self.aligned.next = self.small_sig.val() >> self.near.val();
-            self.sticky.next = (self.small_sig.val() & self.mask.val()).any();
+        self.c1_by.d.next = self.flip.val();
+        if self.far.val() {
+            self.c1_by.d.next = bits::<5>(31);
         }
-        self.s1_small.d.next =
-            (bit_cast::<27, 26>(self.aligned.val()) << 1) | bit_cast::<27, 1>(self.sticky.val().into());
-        self.s1_big.d.next = bit_cast::<24, 23>(self.big.val().get_bits::<23>(0))
-            | (bit_cast::<24, 1>(self.big.val().get_bits::<7>(23).any().into()) << 23);
-        self.s1_exp.d.next = self.big.val().get_bits::<7>(23);
-        self.s1_sign.d.next = self.big.val().get_bit(30);
-        self.s1_subtract.d.next = self.x.val().get_bit(30) ^ self.y.val().get_bit(30);
-        self.s1_special.d.next = self.big.val().get_bits::<7>(23).all();
-        // A NaN is larger than an infinity, so it is `big`; two infinities of unlike sign make one.
-        self.s1_nan.d.next = self.big.val().get_bit(22)
-            | (self.small.val().get_bits::<7>(23).all() & (self.x.val().get_bit(30) ^ self.y.val().get_bit(30)));
-        // Stage 2: sum and leading zeros.
-        self.wide_big.next = bit_cast::<28, 24>(self.s1_big.q.val()) << 3;
-        self.wide_small.next = bit_cast::<28, 27>(self.s1_small.q.val());
-        if self.s1_subtract.q.val() {
-            self.sum.next = self.wide_big.val() - self.wide_small.val();
-        } else {
-            self.sum.next = self.wide_big.val() + self.wide_small.val();
+        // Classes and signs.
+        self.special.next = self.x.val().get_bit(31) | self.y.val().get_bit(31);
+        self.nan.next = (self.x.val().get_bit(31) & self.x.val().get_bit(22))
+            | (self.y.val().get_bit(31) & self.y.val().get_bit(22))
+            | (self.x.val().get_bit(31) & self.y.val().get_bit(31) & self.unlike.val());
+        self.sign.next = self.x.val().get_bit(30);
+        if (self.special.val() & !self.x.val().get_bit(31)) | (!self.special.val() & self.swap.val()) {
+            self.sign.next = self.y.val().get_bit(30);
         }
-        // The count treats the sum as 32 bits, the lowest four of them ones.
-        self.z16.next = self.sum.val().get_bits::<16>(12) == 0;
-        self.c16.next = self.sum.val().get_bits::<16>(12);
+        // rest: 0 sign, 1 special, 2 NaN, 3 subtract, 4 carry into the sum, 5 difference of equal exponents
+        self.c1_rest.d.next = bit_cast::<6, 1>((self.sign.val() & !self.nan.val()).into())
+            | (bit_cast::<6, 1>(self.special.val().into()) << 1)
+            | (bit_cast::<6, 1>(self.nan.val().into()) << 2)
+            | (bit_cast::<6, 1>(self.unlike.val().into()) << 3)
+            | (bit_cast::<6, 1>((self.unlike.val() & !self.same.val()).into()) << 4)
+            | (bit_cast::<6, 1>((self.unlike.val() & self.same.val() & !self.special.val()).into()) << 5);
+        // Align: bit 0 gathers what falls out.
+        self.a0.next = bit_cast::<27, 25>(self.c1_small.q.val()) << 2;
+        self.a1.next = self.a0.val();
+        if self.c1_by.q.val().get_bit(4) {
+            self.a1.next = (bit_cast::<27, 10>(self.a0.val().get_bits::<10>(17)) << 1)
+                | bit_cast::<27, 1>(self.a0.val().get_bits::<17>(0).any().into());
+        }
+        self.a2.next = self.a1.val();
+        if self.c1_by.q.val().get_bit(3) {
+            self.a2.next = (bit_cast::<27, 18>(self.a1.val().get_bits::<18>(9)) << 1)
+                | bit_cast::<27, 1>(self.a1.val().get_bits::<9>(0).any().into());
+        }
+        self.a3.next = self.a2.val();
+        if self.c1_by.q.val().get_bit(2) {
+            self.a3.next = (bit_cast::<27, 22>(self.a2.val().get_bits::<22>(5)) << 1)
+                | bit_cast::<27, 1>(self.a2.val().get_bits::<5>(0).any().into());
+        }
+        self.c2_big.d.next = self.c1_big.q.val();
+        self.c2_exp.d.next = self.c1_exp.q.val();
+        self.c2_small.d.next = self.a3.val();
+        self.c2_by.d.next = self.c1_by.q.val().get_bits::<2>(0);
+        self.c2_rest.d.next = self.c1_rest.q.val();
+        self.a4.next = self.c2_small.q.val();
+        if self.c2_by.q.val().get_bit(1) {
+            self.a4.next = (bit_cast::<27, 24>(self.c2_small.q.val().get_bits::<24>(3)) << 1)
+                | bit_cast::<27, 1>(self.c2_small.q.val().get_bits::<3>(0).any().into());
+        }
+        self.a5.next = self.a4.val();
+        if self.c2_by.q.val().get_bit(0) {
+            self.a5.next = (bit_cast::<27, 25>(self.a4.val().get_bits::<25>(2)) << 1)
+                | bit_cast::<27, 1>(self.a4.val().get_bits::<2>(0).any().into());
+        }
+        // Add: the lowest place of `wide` makes the carry.
+        self.invert.next = bits::<28>(0);
+        if self.c2_rest.q.val().get_bit(3) {
+            self.invert.next = bits::<28>(0xfffffff);
+        }
+        self.addend.next = bit_cast::<28, 27>(self.a5.val()) ^ self.invert.val();
+        self.wide.next = ((bit_cast::<29, 24>(self.c2_big.q.val()) << 4) | 1)
+            + ((bit_cast::<29, 28>(self.addend.val()) << 1) | bit_cast::<29, 1>(self.c2_rest.q.val().get_bits::<1>(4)));
+        self.sum.next = self.wide.val().get_bits::<28>(1);
+        // Normalise.
+        self.negative.next = self.c2_rest.q.val().get_bit(5) & self.sum.val().get_bit(27);
+        self.ones.next = self.c2_rest.q.val().get_bit(5) & !self.sum.val().get_bit(27);
+        self.n0.next = self.sum.val();
+        if self.negative.val() {
+            self.n0.next = !self.sum.val();
+        }
+        self.z16.next = self.n0.val().get_bits::<16>(12) == 0;
+        self.n1.next = self.n0.val();
         if self.z16.val() {
-            self.c16.next = (bit_cast::<16, 12>(self.sum.val().get_bits::<12>(0)) << 4) | 15;
-        }
-        self.z8.next = self.c16.val().get_bits::<8>(8) == 0;
-        self.c8.next = self.c16.val().get_bits::<8>(8);
-        if self.z8.val() {
-            self.c8.next = self.c16.val().get_bits::<8>(0);
-        }
-        self.z4.next = self.c8.val().get_bits::<4>(4) == 0;
-        self.c4.next = self.c8.val().get_bits::<4>(4);
-        if self.z4.val() {
-            self.c4.next = self.c8.val().get_bits::<4>(0);
-        }
-        self.z2.next = self.c4.val().get_bits::<2>(2) == 0;
-        self.c2.next = self.c4.val().get_bits::<2>(2);
-        if self.z2.val() {
-            self.c2.next = self.c4.val().get_bits::<2>(0);
-        }
-        self.z1.next = !self.c2.val().get_bit(1);
-        self.zeros.next = (bit_cast::<5, 1>(self.z16.val().into()) << 4)
-            | (bit_cast::<5, 1>(self.z8.val().into()) << 3)
-            | (bit_cast::<5, 1>(self.z4.val().into()) << 2)
-            | (bit_cast::<5, 1>(self.z2.val().into()) << 1)
-            | bit_cast::<5, 1>(self.z1.val().into());
-        self.s2_sum.d.next = self.sum.val();
-        self.s2_zeros.d.next = self.zeros.val();
-        self.s2_exp.d.next = self.s1_exp.q.val();
-        self.s2_sign.d.next = self.s1_sign.q.val();
-        self.s2_zero_sign.d.next = self.s1_sign.q.val() & !self.s1_subtract.q.val();
-        self.s2_special.d.next = self.s1_special.q.val();
-        self.s2_nan.d.next = self.s1_nan.q.val();
-        // Stage 3: normalise, round, classes.
-        self.norm.next = self.s2_sum.q.val() << self.s2_zeros.q.val();
-        self.exp.next = (self.s2_exp.q.val() + 1) - bit_cast::<7, 5>(self.s2_zeros.q.val());
-        self.packed.next =
-            (bit_cast::<30, 7>(self.exp.val()) << 23) | bit_cast::<30, 23>(self.norm.val().get_bits::<23>(4));
-        self.up.next =
-            self.norm.val().get_bit(3) & (self.norm.val().get_bit(4) | self.norm.val().get_bits::<3>(0).any());
-        self.s3_mag.d.next = self.packed.val() + bit_cast::<30, 1>(self.up.val().into());
-        self.s3_sign.d.next = self.s2_sign.q.val();
-        if self.s2_special.q.val() {
-            self.s3_mag.d.next = bits::<30>(0x3f800000);
-            if self.s2_nan.q.val() {
-                self.s3_mag.d.next = bits::<30>(0x3fc00000);
-                self.s3_sign.d.next = false;
+            self.n1.next = self.n0.val() << 16;
+            if self.ones.val() {
+                self.n1.next = (self.n0.val() << 16) | 0xffff;
             }
-        } else if !self.norm.val().get_bit(27) {
-            self.s3_mag.d.next = bits::<30>(0);
-            self.s3_sign.d.next = self.s2_zero_sign.q.val();
         }
-        self.z.next = (bit_cast::<31, 1>(self.s3_sign.q.val().into()) << 30) | bit_cast::<31, 30>(self.s3_mag.q.val());
+        self.c3_sig.d.next = self.n1.val();
+        self.c3_exp.d.next = self.c2_exp.q.val();
+        // rest: 0 sign, 1 special, 2 NaN, 3 shift in ones, 4 difference of equal exponents, 5 shifted by 16
+        self.c3_rest.d.next = bit_cast::<6, 1>((self.c2_rest.q.val().get_bit(0) ^ self.negative.val()).into())
+            | (bit_cast::<6, 2>(self.c2_rest.q.val().get_bits::<2>(1)) << 1)
+            | (bit_cast::<6, 1>(self.ones.val().into()) << 3)
+            | (bit_cast::<6, 1>(self.c2_rest.q.val().get_bits::<1>(5)) << 4)
+            | (bit_cast::<6, 1>(self.z16.val().into()) << 5);
+        self.z8.next = self.c3_sig.q.val().get_bits::<8>(20) == 0;
+        self.n2.next = self.c3_sig.q.val();
+        if self.z8.val() {
+            self.n2.next = self.c3_sig.q.val() << 8;
+            if self.c3_rest.q.val().get_bit(3) {
+                self.n2.next = (self.c3_sig.q.val() << 8) | 0xff;
+            }
+        }
+        self.z4.next = self.n2.val().get_bits::<4>(24) == 0;
+        self.n3.next = self.n2.val();
+        if self.z4.val() {
+            self.n3.next = self.n2.val() << 4;
+            if self.c3_rest.q.val().get_bit(3) {
+                self.n3.next = (self.n2.val() << 4) | 0xf;
+            }
+        }
+        self.z2.next = self.n3.val().get_bits::<2>(26) == 0;
+        self.n4.next = self.n3.val();
+        if self.z2.val() {
+            self.n4.next = self.n3.val() << 2;
+            if self.c3_rest.q.val().get_bit(3) {
+                self.n4.next = (self.n3.val() << 2) | 3;
+            }
+        }
+        self.z1.next = !self.n4.val().get_bit(27);
+        self.n5.next = self.n4.val();
+        if self.z1.val() {
+            self.n5.next = (self.n4.val() << 1) | bit_cast::<28, 1>(self.c3_rest.q.val().get_bits::<1>(3));
+        }
+        // `less` is 1 − zeros: −(zeros / 2) in its upper six bits, the complement of the lowest bit below.
+        self.low.next = bit_cast::<7, 1>((!self.z1.val()).into())
+            | (bit_cast::<7, 1>(self.z2.val().into()) << 1)
+            | (bit_cast::<7, 1>((self.z4.val() ^ self.z2.val()).into()) << 2)
+            | (bit_cast::<7, 1>((self.z8.val() ^ (self.z4.val() | self.z2.val())).into()) << 3)
+            | (bit_cast::<7, 1>(
+                (self.c3_rest.q.val().get_bit(5) ^ (self.z8.val() | self.z4.val() | self.z2.val())).into(),
+            ) << 4);
+        self.less.next = self.low.val();
+        if self.c3_rest.q.val().get_bit(5) | self.z8.val() | self.z4.val() | self.z2.val() {
+            self.less.next = self.low.val() | 0x60;
+        }
+        // Round; classes.
+        self.up.next = self.n5.val().get_bit(3) & (self.n5.val().get_bit(4) | self.n5.val().get_bits::<3>(0).any());
+        self.rounded.next = ((bit_cast::<31, 7>(self.c3_exp.q.val()) << 24)
+            | (bit_cast::<31, 23>(self.n5.val().get_bits::<23>(4)) << 1)
+            | 1)
+            + ((bit_cast::<31, 7>(self.less.val()) << 24) | bit_cast::<31, 1>(self.up.val().into()));
+        self.mag.d.next = self.rounded.val().get_bits::<30>(1);
+        if self.c3_rest.q.val().get_bit(1) | !self.n5.val().get_bit(27) {
+            self.mag.d.next = bit_cast::<30, 1>(self.c3_rest.q.val().get_bits::<1>(2)) << 22;
+        }
+        self.z_special.d.next = self.c3_rest.q.val().get_bit(1);
+        self.z_sign.d.next =
+            self.c3_rest.q.val().get_bit(0) & (self.n5.val().get_bit(27) | !self.c3_rest.q.val().get_bit(4));
+        self.z.next = bit_cast::<32, 30>(self.mag.q.val())
+            | (bit_cast::<32, 1>(self.z_sign.q.val().into()) << 30)
+            | (bit_cast::<32, 1>(self.z_special.q.val().into()) << 31);
     }
 }

@@ -4,11 +4,11 @@
 //! ```text
 //!  19    18    17     16..11    10..0
 //! ┌─────┬─────┬──────┬─────────┬─────────────┐
-//! │ nan │ inf │ sign │ exp (6) │ sig (11)    │   value = (-1)^sign · sig · 2^(exp − 34)
+//! │ nan │ inf │ sign │ exp (6) │ sig (11)    │   value = (-1)^sign · sig · 2^(exp − 35)
 //! └─────┴─────┴──────┴─────────┴─────────────┘
 //! ```
 //!
-//! A non-zero finite number has its top significand bit set and `exp` in 0..=39; zero is `sig = 0`, `exp = 0`. With a flag
+//! A non-zero finite number has its top significand bit set and `exp` in 1..=40; zero is `sig = 0`, `exp = 0`. With a flag
 //! set, `exp` and `sig` say nothing, but the top bit of `sig` is set.
 
 use crate::comment;
@@ -47,10 +47,10 @@ impl Logic for Recode {
         self.inf.next = self.special.val() & (self.frac.val() == 0);
         // A subnormal's leading zeros are shifted out by 8, 4, 2, 1; its exponent field counts as 1, less the shift.
         self.s0.next = bit_cast::<11, 10>(self.frac.val());
-        self.e0.next = bits::<6>(10);
+        self.e0.next = bits::<6>(11);
         if self.frac.val().get_bits::<7>(3) == 0 {
             self.s0.next = bit_cast::<11, 10>(self.frac.val()) << 8;
-            self.e0.next = bits::<6>(2);
+            self.e0.next = bits::<6>(3);
         }
         self.s1.next = self.s0.val();
         self.e1.next = self.e0.val();
@@ -71,7 +71,7 @@ impl Logic for Recode {
             self.e3.next = self.e2.val() - 1;
         }
         if self.exp.val() != 0 {
-            self.operand.next = (bit_cast::<20, 6>(self.exp.val() + 9) << 11)
+            self.operand.next = (bit_cast::<20, 6>(self.exp.val() + 10) << 11)
                 | bit_cast::<20, 10>(self.frac.val())
                 | 0x400
                 | (bit_cast::<20, 1>(self.half.val().get_bits::<1>(15)) << 17)

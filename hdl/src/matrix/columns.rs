@@ -63,7 +63,7 @@ pub struct Columns {
 impl Columns {
     /// For `machine`.
     pub fn new(machine: &Machine) -> Columns {
-        let n = machine.lanes as usize;
+        let (n, l) = (machine.lanes as usize, machine.adder_latency as usize);
         Columns {
             clock: Default::default(),
             token: Default::default(),
@@ -73,7 +73,7 @@ impl Columns {
             psum_in: many(n),
             psum_out: many(n),
             sum: many(n),
-            way: DelayLine::new(p_out(n) + n),
+            way: DelayLine::new(p_out(n, l) + n),
             lead: DelayLine::new(P_IN + 1),
             reach: many(n),
             land: many(n),
@@ -96,7 +96,7 @@ impl Columns {
             bias_shift: Constant::new(bits(8 - n.ilog2() as u64)),
             _n: n,
             _in: P_IN,
-            _out: p_out(n),
+            _out: p_out(n, l),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The matrix engine: all its parts, wired.
 
 use super::{Columns, DelayLine, DelayRam, Epilogue, Issue, Loader, Streamer};
-use crate::array::{L, SystolicArray, p_out};
+use crate::array::{SystolicArray, p_out};
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -144,7 +144,7 @@ pub struct MatrixEngine {
 impl MatrixEngine {
     /// The matrix engine of `machine`.
     pub fn new(machine: &Machine) -> MatrixEngine {
-        let n = machine.lanes as usize;
+        let (n, l) = (machine.lanes as usize, machine.adder_latency as usize);
         MatrixEngine {
             clock: Default::default(),
             abort: Default::default(),
@@ -195,15 +195,15 @@ impl MatrixEngine {
             out_trap: Default::default(),
             out_trap_addr: Default::default(),
             issue: Issue::new(machine),
-            loader: Loader::new(n),
-            streamer: Streamer::new(n),
+            loader: Loader::new(n, l),
+            streamer: Streamer::new(n, l),
             columns: Columns::new(machine),
-            array: SystolicArray::new(n),
+            array: SystolicArray::new(n, l),
             epilogue: Epilogue::new(machine),
-            skew: (0..n).map(|i| DelayLine::new(i * L + 1)).collect(),
-            info_a: DelayRam::new(p_out(n) + n + 1),
-            info_b: DelayRam::new(p_out(n) + n + 1),
-            info_c: DelayRam::new(p_out(n) + n + 1),
+            skew: (0..n).map(|i| DelayLine::new(i * l + 1)).collect(),
+            info_a: DelayRam::new(p_out(n, l) + n + 1),
+            info_b: DelayRam::new(p_out(n, l) + n + 1),
+            info_c: DelayRam::new(p_out(n, l) + n + 1),
             done: Default::default(),
             started: Default::default(),
             l_taken: Default::default(),
@@ -226,7 +226,7 @@ impl MatrixEngine {
             range_mask: Default::default(),
             working: Default::default(),
             _n: n,
-            _l: L,
+            _l: l,
         }
     }
 }

@@ -11,14 +11,14 @@
 //! when the wave's last row was requested, and row i may be requested from `timer_start − w_hold − i·L` on. Rows follow each
 //! other at least as fast as the wave comes down, so a wave that starts behind row 0 never overtakes the loader.
 
-use crate::array::{L, P_IN, W_SLOTS, w_hold};
+use crate::array::{P_IN, W_SLOTS, w_hold};
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 
 /// Where a slot's timer starts.
-pub const fn timer_start(n: usize) -> usize {
-    w_hold(n) + n * L + P_IN + 4
+pub const fn timer_start(n: usize, l: usize) -> usize {
+    w_hold(n) + n * l + P_IN + 4
 }
 
 /// The weight loader; asks memory through `req` …, writes weights and biases.
@@ -147,7 +147,7 @@ pub struct Loader {
 
 impl Loader {
     /// For an array of `n` rows and columns.
-    pub fn new(n: usize) -> Loader {
+    pub fn new(n: usize, l: usize) -> Loader {
         Loader {
             clock: Default::default(),
             clear: Default::default(),
@@ -241,10 +241,10 @@ impl Loader {
             top_row: Constant::new(bits(n as u64 - 1)),
             shift: Constant::new(bits(n.ilog2() as u64)),
             bias_shift: Constant::new(bits(8 - n.ilog2() as u64)),
-            timer_top: Constant::new(bits(timer_start(n) as u64)),
-            limit_row0: Constant::new(bits((timer_start(n) - w_hold(n)) as u64)),
-            limit_bias: Constant::new(bits((timer_start(n) - P_IN - 3) as u64)),
-            latency: Constant::new(bits(L as u64)),
+            timer_top: Constant::new(bits(timer_start(n, l) as u64)),
+            limit_row0: Constant::new(bits((timer_start(n, l) - w_hold(n)) as u64)),
+            limit_bias: Constant::new(bits((timer_start(n, l) - P_IN - 3) as u64)),
+            latency: Constant::new(bits(l as u64)),
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             id: (0..4).map(|i| Constant::new(bits(i))).collect(),
             _n: n,

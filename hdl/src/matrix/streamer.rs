@@ -14,8 +14,8 @@ use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 
 /// Cycles after which a row of the same accumulators may follow: its sum has been written and can be read.
-pub const fn period(n: usize) -> usize {
-    p_out(n) - P_IN + 2
+pub const fn period(n: usize, l: usize) -> usize {
+    p_out(n, l) - P_IN + 2
 }
 
 /// The streamer.
@@ -159,7 +159,7 @@ pub struct Streamer {
 
 impl Streamer {
     /// For an array of `n` rows and columns.
-    pub fn new(n: usize) -> Streamer {
+    pub fn new(n: usize, l: usize) -> Streamer {
         Streamer {
             clock: Default::default(),
             clear: Default::default(),
@@ -229,7 +229,7 @@ impl Streamer {
             b1: Default::default(),
             c1: Default::default(),
             opening: DelayLine::new(W_LAT + 2),
-            landing: DelayLine::new(period(n) - 1),
+            landing: DelayLine::new(period(n, l) - 1),
             may: Default::default(),
             go: Default::default(),
             ready: Default::default(),
@@ -271,7 +271,7 @@ impl Streamer {
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             _n: n,
             _open: W_LAT + 2,
-            _land: period(n) - 1,
+            _land: period(n, l) - 1,
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Read with the picture in `ARCHITECTURE.md`. The kernel below is wiring only: each block of lines is one arrow of that picture.
 
 use super::{Board, Bus, ClockGate, Cpu, FirmwareRam};
-use crate::array::L;
 use crate::comment;
 use crate::control::Control;
 use crate::link::Link;
@@ -109,7 +108,7 @@ impl Soc {
             board: Default::default(),
             link: Link::new(machine),
             mover: Mover::new(machine),
-            control: Control::new(machine, options.clock_hz, options.design_hash, L as u32),
+            control: Control::new(machine, options.clock_hz, options.design_hash),
             matrix_gate: Default::default(),
             matrix: MatrixEngine::new(machine),
             vector_gate: Default::default(),

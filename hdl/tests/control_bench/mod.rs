@@ -65,7 +65,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(machine: &Machine, seed: u64) -> Bench {
-        let m = load(&mut Control::new(machine, 12, 0xcafe_f00d, 3), "control_top");
+        let m = load(&mut Control::new(machine, 12, 0xcafe_f00d), "control_top");
         let ports = m.ports().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
         let ports = ports.into_iter().map(|n| (n.clone(), m.find(&n).unwrap())).collect();
         Bench {

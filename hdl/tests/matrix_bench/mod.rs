@@ -263,9 +263,16 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// With the usual adder.
     pub fn new(lanes: u32) -> Bench {
+        Bench::with_latency(lanes, Machine::DEFAULT.adder_latency)
+    }
+
+    /// With an adder of `adder_latency` cycles.
+    pub fn with_latency(lanes: u32, adder_latency: u32) -> Bench {
         let machine = Machine {
             lanes,
+            adder_latency,
             hmem_words: 1 << 15,
             smem_words: 1 << 13,
             mask_bits: 1 << 12,

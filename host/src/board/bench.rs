@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use systole_hdl::board::pe_verilog;
+use systole_isa::machine::Machine;
 
 use super::report::Summary;
 use super::{Board, Built, Flow, Progress, Stage};
@@ -125,12 +126,13 @@ pub fn record(path: &Path, row: &Row) -> Result<()> {
     writer.flush().map_err(Error::io("write", path))
 }
 
-/// One processing element alone, with registers before its inputs and behind its outputs: LFE5U-85F, speed 6.
+/// One processing element alone, with registers before its inputs and behind its outputs: LFE5U-85F, speed 6. Its adder
+/// takes `adder_latency` cycles.
 ///
 /// # Errors
 /// As [`Flow::build`].
-pub fn processing_element(flow: &Flow, progress: &mut dyn Progress) -> Result<Row> {
-    let text = pe_verilog().map_err(|e| Error::Setup {
+pub fn processing_element(flow: &Flow, adder_latency: u32, progress: &mut dyn Progress) -> Result<Row> {
+    let text = pe_verilog(adder_latency).map_err(|e| Error::Setup {
         what: "the processing element".into(),
         reason: e.to_string(),
         help: "this is a bug worth reporting".into(),
@@ -141,7 +143,9 @@ pub fn processing_element(flow: &Flow, progress: &mut dyn Progress) -> Result<Ro
         help: "this is a bug worth reporting".into(),
     })?;
     let (stages, summary) = flow.unit("pe", &(text + &wrapper), "registered", PE_MHZ, progress)?;
-    let row = Row::new("pe", &summary, &stages, flow);
+    let name =
+        if adder_latency == Machine::DEFAULT.adder_latency { "pe".into() } else { format!("pe-l{adder_latency}") };
+    let row = Row::new(&name, &summary, &stages, flow);
     Ok(Row { device: "85k".into(), speed: 6, ..row })
 }
 

@@ -135,6 +135,8 @@ impl Pins {
 struct Sizes {
     lanes: u32,
     vector_lanes: u32,
+    #[serde(default = "usual_latency")]
+    adder_latency: u32,
     hmem_words: u32,
     smem_words: u32,
     mask_bits: u32,
@@ -143,6 +145,10 @@ struct Sizes {
     firmware_bytes: u32,
     rx_ring_bytes: u32,
     tx_ring_bytes: u32,
+}
+
+fn usual_latency() -> u32 {
+    Machine::DEFAULT.adder_latency
 }
 
 /// How a board shows itself on USB.
@@ -285,6 +291,7 @@ impl Board {
         Machine {
             lanes: s.lanes,
             vector_lanes: s.vector_lanes,
+            adder_latency: s.adder_latency,
             hmem_words: s.hmem_words,
             smem_words: s.smem_words,
             mask_bits: s.mask_bits,

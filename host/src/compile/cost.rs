@@ -62,7 +62,7 @@ impl Cost {
     pub const fn new(machine: Machine) -> Cost {
         Cost {
             machine,
-            adder_latency: 3,
+            adder_latency: machine.adder_latency as u64,
             reinject: 3,
             matrix_latency: 5,
             matrix_gap: 1,

@@ -13,8 +13,6 @@ use crate::error::{Error, Result};
 pub struct DeviceInfo {
     /// Its sizes.
     pub machine: Machine,
-    /// Latency of the array's adders in cycles.
-    pub adder_latency: u32,
     /// Clock frequency; 0 in simulation.
     pub clock_hz: u32,
     /// First 32 bits of the emitted design's SHA-256; 0 where there is none.
@@ -212,6 +210,7 @@ impl Link {
         let machine = Machine {
             lanes: lanes & 0xff,
             vector_lanes: lanes >> 8 & 0xff,
+            adder_latency: lanes >> 16 & 0xff,
             hmem_words: r.word(hello::HMEM_WORDS),
             smem_words: r.word(hello::SMEM_WORDS),
             mask_bits: r.word(hello::MASK_BITS),
@@ -228,7 +227,6 @@ impl Link {
         self.set_greeted();
         Ok(DeviceInfo {
             machine,
-            adder_latency: lanes >> 16 & 0xff,
             clock_hz: r.word(hello::CLOCK_HZ),
             design_hash: r.word(hello::DESIGN_HASH),
             firmware_hash: r.word(hello::FIRMWARE_HASH),
