@@ -2,6 +2,7 @@
 
 pub mod array;
 pub mod bench_top;
+pub mod board;
 pub mod control;
 pub mod emit;
 pub mod float;

@@ -203,6 +203,16 @@ pub enum Error {
         /// What to do about it.
         help: String,
     },
+    /// A board cannot be programmed as asked.
+    #[error("{board}: {reason}")]
+    Board {
+        /// The board's name.
+        board: String,
+        /// Which boards are there, or what the programmer cannot do.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// A device computes something else than it should.
     #[error("{what}: the device has {found}, and {expected} is right")]
     Mismatch {
@@ -239,6 +249,7 @@ impl Error {
             },
             Error::Malformed { format, .. } => match *format {
                 ".npy" => "write it with numpy.save(name, array.astype(numpy.float16)); float32 works too".into(),
+                "board.toml" => "compare with the boards in boards/, and see docs/boards.md".into(),
                 "CSV" => "each line holds the features, whole numbers 0..=255, and the class last".into(),
                 _ => "the file may be truncated or of another format; fetch or write it again".into(),
             },
@@ -256,7 +267,7 @@ impl Error {
             Error::Device { .. } => "this is a bug in host or firmware; please report it with this message and --log's output".into(),
             Error::ForwardNotFinite { .. } => "lower --lr, or scale the features down".into(),
             Error::ScaleExhausted { .. } => "lower --lr, or the scale or its floor; if the data hold huge values, scale them down".into(),
-            Error::Setup { help, .. } => help.clone(),
+            Error::Setup { help, .. } | Error::Board { help, .. } => help.clone(),
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
         }
@@ -273,7 +284,8 @@ impl Error {
             | Error::DeviceRestarted { .. }
             | Error::Version { .. }
             | Error::BadReply { .. }
-            | Error::Device { .. } => 5,
+            | Error::Device { .. }
+            | Error::Board { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
             Error::Mismatch { .. } => 8,

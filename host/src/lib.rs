@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`board`] | FPGA boards: descriptions, bitstreams, programmers |
 //! | [`graph`] | networks as graphs, their parameters, their derivatives |
 //! | [`compile`] | memory plan, programs, cost model |
 //! | [`reference`] | the same graph trained in FP32 or FP64, for baselines and tests |
@@ -14,6 +15,7 @@
 //! | [`cli`] | the program `systole` |
 #![deny(unsafe_code)]
 
+pub mod board;
 pub mod cli;
 pub mod compile;
 pub mod data;

@@ -25,7 +25,7 @@ impl Logic for HalfToSingle {
         comment!("module half_to_single");
         self.recode.half.next = self.half.val();
         // Eight bits wrap as the offset's sign needs.
-        self.exp.next = bit_cast::<8, 6>(self.recode.operand.val().get_bits::<6>(11)) + 103 + self.offset.val();
+        self.exp.next = bit_cast::<8, 6>(self.recode.operand.val().get_bits::<6>(11)) + 102 + self.offset.val();
         if self.recode.operand.val().get_bit(19) {
             self.magnitude.next = bits::<32>(0x7fc00000);
         } else if self.recode.operand.val().get_bit(18) {

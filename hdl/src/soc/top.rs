@@ -53,6 +53,8 @@ pub struct Soc {
     pub uart_status: Signal<In, Bits<32>>,
     /// LEDs.
     pub leds: Signal<Out, Bits<8>>,
+    /// A result that is not finite was written in this cycle, by either engine, and a flag was set for it.
+    pub overflow: Signal<Out, Bit>,
     /// What firmware gave up with.
     pub panic: Signal<Out, Bits<32>>,
     /// Firmware has given up.
@@ -97,6 +99,7 @@ impl Soc {
             uart_divisor: Default::default(),
             uart_status: Default::default(),
             leds: Default::default(),
+            overflow: Default::default(),
             panic: Default::default(),
             panic_valid: Default::default(),
             cpu: Default::default(),
@@ -164,6 +167,7 @@ impl Logic for Soc {
         self.board.addr.next = self.bus.addr.val();
         self.board.wdata.next = self.cpu.d_wdata.val();
         self.leds.next = self.board.leds.val();
+        self.overflow.next = (self.matrix.flag_set.val() != 0) | (self.vector.flag_set.val() != 0);
         self.panic.next = self.board.panic.val();
         self.panic_valid.next = self.board.panic_valid.val();
 
@@ -327,9 +331,10 @@ impl Logic for Soc {
                     self.memory.wdata[n + i].next = self.vector.wdata[i].val();
                     self.memory.wdata[n * 2 + i].next = self.vector.wdata[v + i].val();
                 }
+                // Lanes that a narrow client does not have are never enabled: they carry what spares a multiplexer.
                 for i in self._v..self._n {
-                    self.memory.wdata[n + i].next = bits::<32>(0);
-                    self.memory.wdata[n * 2 + i].next = bits::<32>(0);
+                    self.memory.wdata[n + i].next = self.matrix.out_data[i].val();
+                    self.memory.wdata[n * 2 + i].next = self.matrix.out_data[i].val();
                 }
             }
         }
@@ -352,7 +357,7 @@ impl Logic for Soc {
             self.mover.r_rdata.next = self.memory.rdata[n * 5].val();
             self.memory.wdata[n * 3].next = self.mover.w_wdata.val();
             for i in 1..self._n {
-                self.memory.wdata[n * 3 + i].next = bits::<32>(0);
+                self.memory.wdata[n * 3 + i].next = self.matrix.out_data[i].val();
             }
         }
 

@@ -1,6 +1,7 @@
 //! The command line of `systole`. Results go to stdout (with `--json`: one object), everything else to stderr.
 
 mod bench;
+mod board;
 mod completions;
 mod devices;
 mod eval;
@@ -44,6 +45,8 @@ enum Command {
     Gemm(gemm::GemmArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
+    #[command(subcommand)]
+    Board(board::BoardCommand),
     #[command(subcommand)]
     Verify(verify::Verify),
     #[cfg(unix)]
@@ -117,6 +120,7 @@ fn run(command: Command) -> Result<()> {
         Command::Export(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Bench(a) => a.run(),
+        Command::Board(a) => a.run(),
         Command::Verify(a) => a.run(),
         #[cfg(unix)]
         Command::Sim(a) => a.run(),

@@ -142,7 +142,10 @@ fn firmware_sources(options: &Options) -> Result<PathBuf> {
 
 /// Builds the firmware and keeps its image and ELF in a folder named by their content, where no later build replaces them.
 /// Also returns the image's size in bytes.
-fn firmware_image(options: &Options, machine: &Machine) -> Result<(PathBuf, PathBuf, usize)> {
+///
+/// # Errors
+/// No compiler, a program that does not compile, or one that is larger than the machine's RAM.
+pub fn firmware_image(options: &Options, machine: &Machine) -> Result<(PathBuf, PathBuf, usize)> {
     let built = firmware::build(options, &firmware_sources(options)?)?;
     let elf = std::fs::read(&built.elf).map_err(Error::io("read", &built.elf))?;
     let digest: String = Sha256::digest(&elf).iter().take(16).map(|b| format!("{b:02x}")).collect();

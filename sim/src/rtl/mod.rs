@@ -30,7 +30,7 @@ use systole_verilator::{Module, Port as Pin};
 use crate::model::link::decode;
 use crate::port::Port;
 
-pub use build::{Build, Report, Step, prepare, prepare_serial, setup};
+pub use build::{Build, Report, Step, firmware_image, prepare, prepare_serial, setup};
 pub use error::{Error, Result};
 pub use serial::{SerialOptions, SerialRtl};
 

@@ -20,6 +20,7 @@
 //!   `<root>/target/systole/tools/`; [`vexriscv_verilog`] does the same for the soft core.
 //! * [`Verilator::build`]: Verilog to a shared object below `<root>/target/systole/rtl/<sha256>/`. Two processes that want
 //!   the same model build it once.
+//! * [`fpga`]: yosys, nextpnr and friends for ECP5 boards, found on `PATH` or fetched likewise.
 //! * [`Module`]: a loaded model: ports, clock, plusargs, traces, and [`Module::run_vectors`], a loop in C++ for tests
 //!   that push millions of vectors through a small unit.
 //! * [`firmware`]: cross-compiles the RISC-V program, and turns its ELF into words for `$readmemh`.
@@ -35,6 +36,7 @@
 //! |---|---|
 //! | `SYSTOLE_VERILATOR_ROOT` | use this Verilator (the folder with `bin/verilator_bin` and `include/`), whatever its version |
 //! | `SYSTOLE_FIRMWARE_TOOLCHAIN` | `target`, `rustup` or `debian`: use this way of building firmware and no other |
+//! | `SYSTOLE_FPGA_TOOLS` | `pinned`: fetch the FPGA tools even if `PATH` has some |
 //! | `SYSTOLE_ROOT` | the folder whose `target/` [`Options::workspace`] uses |
 //! | `CXX` | the C++ compiler, `g++` otherwise |
 
@@ -43,6 +45,7 @@ mod debian;
 mod error;
 mod ffi;
 pub mod firmware;
+pub mod fpga;
 mod lint;
 mod module;
 mod options;
@@ -62,5 +65,6 @@ pub use module::Module;
 pub use options::Options;
 pub use ports::{Direction, Port, PortInfo};
 pub use spec::{ModelSpec, Optimise};
+pub use store::ensure as ensure_folder;
 pub use tools::vexriscv_verilog;
 pub use verilator::Verilator;

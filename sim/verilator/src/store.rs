@@ -19,8 +19,12 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Folders whose contents this process has hashed already; later uses check sizes only.
 static HASHED: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
-/// Makes sure that `dest` holds what `make` puts into it. `what` completes "making …" in progress and errors.
-pub(crate) fn ensure(options: &Options, dest: &Path, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// Makes sure that the folder `dest` holds what `make` puts into it: made once however many processes want it, whole or not at all.
+/// `make` gets another folder, which takes the name `dest` when it returns. `what` completes "waiting for a process that is …".
+///
+/// # Errors
+/// What `make` returns, a file operation that fails, or another process that takes more than half an hour.
+pub fn ensure(options: &Options, dest: &Path, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if intact(dest) {
         return Ok(());
     }

@@ -23,41 +23,53 @@ const PYTHON_HELP: &str = "install Python 3 with pip (Debian: python3-pip, or py
 impl Wheel<'_> {
     /// Installs the package's files, without dependencies, into the folder `into`.
     pub fn fetch(&self, options: &Options, into: &Path, extra: &[OsString]) -> Result<()> {
-        let what = format!("{} {}", self.name, self.version);
-        options.step(&format!("fetching {what}"), || {
-            let pip = pip(into)?;
-            let requirements = into.join("requirements.txt");
-            let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
-            std::fs::write(&requirements, format!("{}=={}{hashes}\n", self.name, self.version))
-                .map_err(Error::io("write", &requirements))?;
-            let mut command = Command::new(&pip);
-            command
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--no-input",
-                    "--disable-pip-version-check",
-                    "--no-deps",
-                    "--no-compile",
-                ])
-                .args(["--only-binary", ":all:", "--require-hashes", "--timeout", "20", "--retries", "2", "--target"])
-                .args([into.join("site").as_path(), Path::new("-r"), &requirements])
-                .args(extra)
-                .env_remove("PYTHONPATH");
-            let done = Job { command, purpose: &format!("fetch {what}"), limit: LIMIT, help: PYTHON_HELP }.finish()?;
-            if done.status.success() {
-                return Ok(());
-            }
-            let output = done.output();
-            if output.contains("DO NOT MATCH THE HASHES") {
-                return Err(Error::HashMismatch { what: what.clone(), detail: tail(&output, 12) });
-            }
-            let help = format!("check the network; fetched tools are kept, so this is needed once{}", self.instead);
-            Err(Error::Fetch { what: what.clone(), detail: tail(&output, 12), help })
-        })
+        fetch_all(options, std::slice::from_ref(self), into, extra)
     }
+
+    /// The package as a line of pip's requirements, with every hash that may match.
+    fn requirement(&self) -> String {
+        let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
+        format!("{}=={}{hashes}\n", self.name, self.version)
+    }
+}
+
+/// Installs several packages together: a program and all that it needs, each pinned, none resolved by pip. The first one's
+/// name stands for all of them in messages, and its `instead` is the advice.
+pub(crate) fn fetch_all(options: &Options, wheels: &[Wheel], into: &Path, extra: &[OsString]) -> Result<()> {
+    let first = wheels.first().expect("something to fetch");
+    let what = format!("{} {}", first.name, first.version);
+    options.step(&format!("fetching {what}"), || {
+        let pip = pip(into)?;
+        let requirements = into.join("requirements.txt");
+        let lines: String = wheels.iter().map(Wheel::requirement).collect();
+        std::fs::write(&requirements, lines).map_err(Error::io("write", &requirements))?;
+        let mut command = Command::new(&pip);
+        command
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--no-compile",
+            ])
+            .args(["--only-binary", ":all:", "--require-hashes", "--timeout", "20", "--retries", "2", "--target"])
+            .args([into.join("site").as_path(), Path::new("-r"), &requirements])
+            .args(extra)
+            .env_remove("PYTHONPATH");
+        let done = Job { command, purpose: &format!("fetch {what}"), limit: LIMIT, help: PYTHON_HELP }.finish()?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let output = done.output();
+        if output.contains("DO NOT MATCH THE HASHES") {
+            return Err(Error::HashMismatch { what: what.clone(), detail: tail(&output, 12) });
+        }
+        let help = format!("check the network; fetched tools are kept, so this is needed once{}", first.instead);
+        Err(Error::Fetch { what: what.clone(), detail: tail(&output, 12), help })
+    })
 }
 
 /// A Python that has pip: the system's, else that of a virtual environment made for this.

@@ -7,7 +7,8 @@
 use crate::campaign::{CampaignError, Cases, Class, Options, Row, Unit, check};
 use crate::grid::{self, SPECIALS};
 use crate::{soft, units};
-use systole_hdl::float::{PRODUCT_LATENCY, PSUM_LATENCY};
+use crate::units::ADDER_LATENCY;
+use systole_hdl::float::PRODUCT_LATENCY;
 
 /// Exponent fields of 2^-48 and of 2^77.
 const LOWEST: u32 = 127 - 48;
@@ -50,7 +51,7 @@ impl Grid {
 }
 
 const INPUTS: &[&str] = &["a", "b", "c"];
-const LATENCY: u64 = (PRODUCT_LATENCY + PSUM_LATENCY) as u64;
+const LATENCY: u64 = (PRODUCT_LATENCY + ADDER_LATENCY) as u64;
 
 fn expected(operands: &[u64], out: &mut [u64]) -> Class {
     let (a, b, c) = (soft::widen(operands[0] as u16), soft::widen(operands[1] as u16), operands[2] as u32);

@@ -61,6 +61,9 @@ impl Logic for ProductUnit {
     }
 }
 
+/// Cycles of the array's adder.
+pub const ADDER_LATENCY: usize = 3;
+
 /// FP16 a and b, FP32 c; a·b + c by every unit of the array's path.
 #[derive(LogicBlock)]
 pub struct AddUnit {
@@ -74,7 +77,7 @@ pub struct AddUnit {
     product: Vec<Product>,
     encode: Vec<PsumEncode>,
     // c meets its product: copy i's registers are at i, n + i, 2n + i …
-    line: Vec<DFF<Bits<31>>>,
+    line: Vec<DFF<Bits<32>>>,
     add: Vec<PsumAdd>,
     decode: Vec<PsumDecode>,
     _n: usize,
@@ -94,7 +97,7 @@ impl Default for AddUnit {
             product: copies(),
             encode: copies(),
             line: many(COPIES * PRODUCT_LATENCY),
-            add: copies(),
+            add: (0..COPIES).map(|_| PsumAdd::new(ADDER_LATENCY)).collect(),
             decode: copies(),
             _n: COPIES,
             _wait: PRODUCT_LATENCY,

