@@ -8,8 +8,10 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::OutputArgs;
-use crate::driver::device;
+use super::trace::TraceArgs;
+use crate::driver::device::{self, DeviceOptions};
 use crate::driver::serve::{self, Line, LinkFile, Pty, Tcp, Watch};
+use crate::driver::trace::Span;
 use crate::error::{Error, Result};
 
 /// Run the simulated hardware behind a serial port of its own
@@ -38,6 +40,11 @@ pub(super) struct SimArgs {
     /// Lanes of the systolic array
     #[arg(long, default_value_t = 8, value_name = "N")]
     lanes: u32,
+    /// Lanes of the vector engine, at most those of the array [default: the array's, up to 8]
+    #[arg(long, value_name = "V")]
+    vector_lanes: Option<u32>,
+    #[command(flatten)]
+    trace: TraceArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -82,7 +89,17 @@ impl SimArgs {
                 "only a pseudo-terminal has a path: it goes with --pty",
             ));
         }
-        let mut device = device::simulated(&self.device, self.lanes)?;
+        let trace = self.trace.options(Span::Cycles(0..10_000))?;
+        if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {
+            return Err(Error::value("--trace-start", "step:…", "the simulator knows no steps: give cycles"));
+        }
+        let mut device = device::simulated(&DeviceOptions {
+            name: self.device.clone(),
+            lanes: Some(self.lanes),
+            vector_lanes: self.vector_lanes,
+            trace,
+            ..DeviceOptions::default()
+        })?;
         // from here on there may be something to clean up; before, a signal simply ends the program
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
@@ -100,9 +117,13 @@ impl SimArgs {
         let connect = self.link.as_ref().map_or(address.clone(), |path| path.display().to_string());
         eprintln!("{} with {} lanes is ready: systole train --device {connect}", self.device, self.lanes);
         if self.output.json {
-            let ready = Ready { connect, address, device: self.device, lanes: self.lanes, pid: std::process::id() };
+            let ready =
+                Ready { connect, address, device: self.device.clone(), lanes: self.lanes, pid: std::process::id() };
             self.output.print(&ready, |_| String::new());
         }
-        serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link })
+        let served = serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link });
+        drop(device);
+        self.trace.report();
+        served
     }
 }

@@ -48,8 +48,10 @@ pub fn multiply(device: &mut Device, spec: GemmSpec, a: &[u16], b: &[u16], bias:
     link.drain()?;
     link.phase("multiplying");
     let deadline = super::session::deadline(c.predicted.cycles);
+    device.recording.iter().for_each(|r| r.product_begins());
     let ticket = link.run(0, deadline, &Registers::default())?;
     let reply = link.run_reply(ticket)?;
+    device.recording.iter().for_each(|r| r.product_ends());
     link.phase("reading the product");
     let bytes = link.read(block(&c.out))?;
     let elements = if spec.half_out {

@@ -85,6 +85,8 @@ pub struct Session {
     compiled: Compiled,
     scale: i8,
     slot: usize,
+    /// Steps done so far, those before a resume included.
+    pub steps: u64,
 }
 
 impl Session {
@@ -120,7 +122,7 @@ impl Session {
         }
         link.scaler_set(SCALER, scaler)?;
         link.drain()?;
-        Ok(Session { device, compiled, scale, slot: 0 })
+        Ok(Session { device, compiled, scale, slot: 0, steps: 0 })
     }
 
     /// The device.
@@ -148,12 +150,15 @@ impl Session {
         self.send(rows, first, self.slot)?;
         for (t, batch) in batches.iter().enumerate() {
             let request = self.step_request(batch.len(), hyper);
+            self.steps += 1;
+            self.device.recording.iter().for_each(|r| r.step_begins(self.steps));
             let ticket = self.device.link.step(&request)?;
             self.slot ^= 1;
             if let Some(&next) = batches.get(t + 1) {
                 self.send(rows, next, self.slot)?;
             }
             let reply = self.device.link.step_reply(ticket)?;
+            self.device.recording.iter().for_each(|r| r.step_ends(self.steps));
             each(&mut self.device.link, batch.len(), &reply)?;
         }
         Ok(())
