@@ -117,6 +117,41 @@ fn a_pulled_cable_is_named() {
 }
 
 #[test]
+fn a_run_goes_on_when_the_cable_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = |device: &str, more: &[&str]| {
+        let mut c = train(dir.path(), device, "40");
+        c.args(["--checkpoint-every", "7"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        c
+    };
+    let undisturbed = weights(&long("model", &["--name", "whole"]).output().unwrap());
+    let line = ["--pty", "--link", "dev", "--device", "model"];
+    let mut sim = Sim::start(dir.path(), &line);
+    let host = long("dev", &["--name", "cut"]).spawn().unwrap();
+    // somewhere in the middle: some steps are on the disk, most are not done
+    let metrics = dir.path().join("runs/cut/metrics.csv");
+    let steps = || std::fs::read_to_string(&metrics).map_or(0, |t| t.lines().count());
+    for _ in 0..3000 {
+        if steps() > 20 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    sim.child.kill().unwrap();
+    let out = host.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(5), "{text}");
+    assert!(text.contains("the connection to dev was lost while training") && text.contains("help"), "{text}");
+    assert!((21..40 * 45).contains(&steps()), "{} lines", steps());
+    // the link of a simulator that was killed leads nowhere; the next one takes its name over
+    sim.child.wait().unwrap();
+    let gone = long("dev", &["--resume", "cut"]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(2), "{}", String::from_utf8_lossy(&gone.stderr));
+    let _back = Sim::start(dir.path(), &line);
+    assert_eq!(weights(&long("dev", &["--resume", "cut"]).output().unwrap()), undisturbed);
+}
+
+#[test]
 fn a_host_that_was_killed_makes_room_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Sim::start(dir.path(), &["--pty", "--link", "dev", "--device", "model"]);

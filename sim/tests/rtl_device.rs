@@ -5,7 +5,6 @@ mod rtl_support;
 use defmt_decoder::{DecodeError, Table};
 use rtl_support::{Client, Rng, SHARED, build, rtl};
 use systole_isa::frame::{Kind, NakReason, hello, status};
-use systole_sim::rtl::{RtlOptions, Trace};
 use systole_sim::{Port, Rtl};
 
 #[test]
@@ -118,19 +117,4 @@ fn the_same_conversation_takes_the_same_cycles() {
         (c.ok(Kind::Status, &[]), c.device.cycles())
     };
     assert_eq!(run(), run());
-}
-
-#[test]
-#[ignore = "builds a model with traces"]
-fn a_trace_covers_its_window() {
-    let path = std::env::temp_dir().join(format!("systole-trace-{}.fst", std::process::id()));
-    let options =
-        RtlOptions { trace: Some(Trace { path: path.clone(), cycles: 1000..1400 }), ..RtlOptions::new(SHARED) };
-    let device = Rtl::open(&options).unwrap_or_else(|e| panic!("{e}\n{}", e.help()));
-    // the file is complete once the window is over, while the device still runs
-    let size = std::fs::metadata(&path).unwrap().len();
-    std::fs::remove_file(&path).unwrap();
-    println!("{size} bytes");
-    assert!(size > 10_000, "{size} bytes");
-    assert_eq!(device.boot_cycles(), rtl(SHARED).boot_cycles(), "a trace changes nothing");
 }

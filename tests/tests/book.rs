@@ -121,6 +121,24 @@ fn the_table_of_contents_lists_every_chapter_once() {
 }
 
 #[test]
+fn tests_that_chapters_name_exist() {
+    let mut all = Vec::new();
+    pages(&root().join("docs"), &mut all);
+    let mut checked = 0;
+    for page in &all {
+        for event in Parser::new_ext(&text(page), Options::ENABLE_TABLES) {
+            let Event::Code(code) = event else { continue };
+            let Some((file, name)) = code.split_once(".rs::") else { continue };
+            let source = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+            let there = source.contains(&format!("fn {name}("));
+            assert!(there, "{}: there is no {code}", page.strip_prefix(root()).expect("inside").display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "only {checked} names were found");
+}
+
+#[test]
 fn a_broken_link_and_a_lost_fragment_would_be_found() {
     assert_eq!(links("see [a](b.md#c) and ![d](e.svg), `[not](this)`"), ["b.md#c", "e.svg"]);
     assert!(fragments("## The NaN: `7e00`, one").contains("the-nan-7e00-one"));

@@ -6,7 +6,7 @@ use systole::driver::device::DeviceOptions;
 use systole::error::Error;
 
 fn device(name: &str, lanes: u32) -> Device {
-    let options = DeviceOptions { name: name.into(), lanes: Some(lanes), baud: None };
+    let options = DeviceOptions { name: name.into(), lanes: Some(lanes), ..DeviceOptions::default() };
     Device::open(&options).unwrap_or_else(|e| panic!("{name}: {e}\n{}", e.help()))
 }
 

@@ -18,7 +18,7 @@ impl Progress for StopAfter {
 fn a_run_wanders_between_devices() {
     let runs = tempfile::tempdir().expect("a temporary folder");
     let base = |device: &str, lanes| TrainOptions {
-        device: DeviceOptions { name: device.into(), lanes: Some(lanes), baud: None },
+        device: DeviceOptions { name: device.into(), lanes: Some(lanes), ..DeviceOptions::default() },
         runs: runs.path().into(),
         epochs: 1,
         seed: 7,

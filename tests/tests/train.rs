@@ -13,7 +13,7 @@ use systole_isa::frame::{scaler, step::Outcome};
 fn run(device: &str, lanes: u32, change: impl FnOnce(&mut TrainOptions)) -> (TrainReport, Vec<String>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut options = TrainOptions {
-        device: DeviceOptions { name: device.into(), lanes: Some(lanes), baud: None },
+        device: DeviceOptions { name: device.into(), lanes: Some(lanes), ..DeviceOptions::default() },
         runs: folder.path().into(),
         seed: 7,
         epochs: 2,
@@ -115,4 +115,16 @@ fn a_skipped_step_on_the_hardware_changes_no_weight() {
     }
     assert!(skipped > 0, "at scale 2^24 gradients overflow");
     assert_eq!(session.scaler().expect("its state")[scaler::SKIPS], skipped);
+}
+
+#[test]
+#[ignore = "builds three more simulators, that of 16 lanes in minutes: see docs/bench/lanes.csv"]
+fn arrays_and_vector_engines_of_any_size_train_the_same_weights() {
+    let at = |lanes, vector_lanes| run("rtl", lanes, |o| o.device.vector_lanes = Some(vector_lanes));
+    let (first, steps) = at(8, 8);
+    for (lanes, vector_lanes) in [(4, 4), (8, 4), (16, 4), (16, 8)] {
+        let (other, other_steps) = at(lanes, vector_lanes);
+        assert_eq!(first.weights_sha256, other.weights_sha256, "N = {lanes}, V = {vector_lanes}");
+        assert_eq!(steps, other_steps, "N = {lanes}, V = {vector_lanes}");
+    }
 }

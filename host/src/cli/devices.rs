@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 /// Without PORT, all serial ports of this system are tried, several at a time. Hello is one short frame; equipment that speaks
 /// something else sees some twenty bytes that it did not expect. With PORT, the exit code is 0 only if every one of them answers.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  systole devices                    every serial port of this system
+  systole devices ./dev tcp:localhost:7000 --timeout 3")]
 pub(super) struct DevicesArgs {
     /// Try these instead: paths of serial ports or pseudo-terminals, or tcp:HOST:PORT
     #[arg(value_name = "PORT")]

@@ -11,6 +11,10 @@ use crate::run::resume::find;
 
 /// Loss and accuracy of a checkpoint
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  systole eval runs/digits-mlp-64-32-10-s0 --device model
+  systole eval digits-mlp-64-32-10-s0 --data more.csv")]
 pub(super) struct EvalArgs {
     /// The checkpoint: a file, a run's folder, or the name of a run in --runs
     #[arg(value_name = "RUN|FILE")]

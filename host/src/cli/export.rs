@@ -13,6 +13,11 @@ use crate::run::resume::find;
 ///
 /// Names and shapes are those of torch.nn.Sequential: `0.weight` [out, in], `0.bias` [out], `2.weight`, ….
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  systole export runs/digits-mlp-64-32-10-s0 --out w.safetensors --f16
+In PyTorch: model.load_state_dict(safetensors.torch.load_file(\"w.safetensors\")), where model is the
+torch.nn.Sequential of Linear, ReLU, Linear, … with the same sizes")]
 pub(super) struct ExportArgs {
     /// The checkpoint: a file, a run's folder, or the name of a run in --runs
     #[arg(value_name = "RUN|FILE")]

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::trace::TraceArgs;
 use super::{DeviceArgs, OutputArgs};
 use crate::compile::GemmSpec;
 use crate::driver::Device;
+use crate::driver::device::DeviceOptions;
 use crate::driver::product::multiply;
+use crate::driver::trace::Span;
 use crate::error::{Error, Result};
 use crate::npy::Array;
 
@@ -17,6 +20,11 @@ use crate::npy::Array;
 /// C = A·B (+ bias per column), FP16 products summed in FP32 along the reduction, one rounding per addition. Files are NumPy
 /// arrays of float16, or float32 rounded on load.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  systole gemm --a A.npy --b B.npy --out C.npy --device model
+  systole gemm --a A.npy --b B.npy --out C.npy --lanes 4 --trace-fst product.fst   watch it happen
+To make a matrix: python3 -c 'import numpy as n; n.save(\"A.npy\", n.random.rand(8, 8).astype(\"f2\"))'")]
 pub(super) struct GemmArgs {
     /// A, rows × reduction
     #[arg(long, value_name = "A.npy")]
@@ -44,6 +52,8 @@ pub(super) struct GemmArgs {
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -84,8 +94,18 @@ impl GemmArgs {
             relu: self.relu,
             half_out: self.f16,
         };
-        let mut device = Device::open(&self.device.options())?;
+        let trace = self.trace.options(Span::Product)?;
+        if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {
+            return Err(Error::value(
+                "--trace-start",
+                "step:…",
+                "a product has no steps: leave it out, or give cycles",
+            ));
+        }
+        let mut device = Device::open(&DeviceOptions { trace, ..self.device.options() })?;
         let product = multiply(&mut device, spec, &a, &b, bias.as_deref())?;
+        drop(device);
+        self.trace.report();
         product.out.save(&self.out)?;
         let report = Report {
             m,

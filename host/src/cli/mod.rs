@@ -7,12 +7,14 @@ mod devices;
 mod eval;
 mod export;
 mod gemm;
+mod man;
 mod monitor;
 mod progress;
 mod recipe;
 mod setup;
 #[cfg(unix)]
 mod sim;
+mod trace;
 mod train;
 pub mod verify;
 
@@ -33,6 +35,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
+Begin with: systole train --device model --epochs 3, then the same without --device.
+
 Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is malformed · 4 does not fit
 into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 8 a verification
 found a difference · 130 interrupted";
@@ -55,6 +59,7 @@ enum Command {
     Monitor(monitor::MonitorArgs),
     Setup(setup::SetupArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Which device, and how.
@@ -67,6 +72,9 @@ struct DeviceArgs {
     /// Lanes of the systolic array: N×N processing elements [default: 8, or what the device has]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     lanes: Option<u32>,
+    /// Lanes of the vector engine, at most those of the array [default: the array's, up to 8]
+    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    vector_lanes: Option<u32>,
     /// Bits per second of a serial port [default: 3000000]
     #[arg(long, value_name = "RATE")]
     baud: Option<u32>,
@@ -74,7 +82,13 @@ struct DeviceArgs {
 
 impl DeviceArgs {
     fn options(&self) -> DeviceOptions {
-        DeviceOptions { name: self.device.clone(), lanes: self.lanes, baud: self.baud }
+        DeviceOptions {
+            name: self.device.clone(),
+            lanes: self.lanes,
+            vector_lanes: self.vector_lanes,
+            baud: self.baud,
+            trace: None,
+        }
     }
 }
 
@@ -128,6 +142,7 @@ fn run(command: Command) -> Result<()> {
         Command::Monitor(a) => a.run(),
         Command::Setup(a) => a.run(),
         Command::Completions(a) => a.run(),
+        Command::Man(a) => a.run(),
     }
 }
 

@@ -2,20 +2,28 @@
 
 use clap::Args;
 use serde::Serialize;
-use systole_isa::machine::Machine;
 
 use super::OutputArgs;
+use crate::driver::device::{self, DeviceOptions};
 use crate::driver::rtl;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Build what the simulated hardware needs: Verilator, firmware, simulator
 ///
 /// Every command that needs it does this by itself; what is there already is left alone.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  systole setup                      N = V = 8, which every command uses unless told otherwise
+  systole setup --lanes 4
+What is fetched and built goes to target/systole; delete that folder to start over.")]
 pub(super) struct SetupArgs {
     /// Lanes of the systolic array to build
     #[arg(long, default_value_t = 8, value_name = "N")]
     lanes: u32,
+    /// Lanes of the vector engine [default: the array's, up to 8]
+    #[arg(long, value_name = "V")]
+    vector_lanes: Option<u32>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -36,10 +44,11 @@ struct Done {
 
 impl SetupArgs {
     pub(super) fn run(self) -> Result<()> {
-        let machine = Machine::with_lanes(self.lanes);
-        if let Some(rule) = machine.invalid() {
-            return Err(Error::value("--lanes", self.lanes, rule));
-        }
+        let machine = device::machine(&DeviceOptions {
+            lanes: Some(self.lanes),
+            vector_lanes: self.vector_lanes,
+            ..DeviceOptions::default()
+        })?;
         let report = rtl::setup(machine)?;
         let seconds = report.seconds();
         let steps =

@@ -9,8 +9,10 @@ use serde::Serialize;
 use systole_sim::rtl::SerialOptions;
 
 use super::OutputArgs;
-use crate::driver::device;
+use super::trace::TraceArgs;
+use crate::driver::device::{self, DeviceOptions};
 use crate::driver::serve::{self, Line, LinkFile, Pty, Tcp, Watch};
+use crate::driver::trace::Span;
 use crate::error::{Error, Result};
 
 /// Run the simulated hardware behind a serial port of its own
@@ -46,6 +48,11 @@ pub(super) struct SimArgs {
     /// Clock of the hardware with --uart: what makes clock cycles of a bit
     #[arg(long, default_value_t = 50_000_000, value_name = "HZ", requires = "uart")]
     clock_hz: u32,
+    /// Lanes of the vector engine, at most those of the array [default: the array's, up to 8]
+    #[arg(long, value_name = "V")]
+    vector_lanes: Option<u32>,
+    #[command(flatten)]
+    trace: TraceArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -92,10 +99,29 @@ impl SimArgs {
                 "only a pseudo-terminal has a path: it goes with --pty",
             ));
         }
+        let trace = self.trace.options(Span::Cycles(0..10_000))?;
+        if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {
+            return Err(Error::value("--trace-start", "step:…", "the simulator knows no steps: give cycles"));
+        }
+        let traced = trace.is_some();
+        let options = DeviceOptions {
+            name: self.device.clone(),
+            lanes: Some(self.lanes),
+            vector_lanes: self.vector_lanes,
+            trace,
+            ..DeviceOptions::default()
+        };
         let mut device = match self.uart {
-            None => device::simulated(&self.device, self.lanes)?,
+            None => device::simulated(&options)?,
+            Some(baud) if traced => {
+                return Err(Error::value(
+                    "--uart",
+                    baud,
+                    "signals are recorded without the UART: leave out --trace-fst",
+                ));
+            }
             Some(baud) if self.device == "rtl" => {
-                device::simulated_serial(self.lanes, SerialOptions { clock_hz: self.clock_hz, baud })?
+                device::simulated_serial(&options, SerialOptions { clock_hz: self.clock_hz, baud })?
             }
             Some(baud) => return Err(Error::value("--uart", baud, "only rtl has a UART")),
         };
@@ -116,10 +142,13 @@ impl SimArgs {
         let connect = self.link.as_ref().map_or(address.clone(), |path| path.display().to_string());
         eprintln!("{} with {} lanes is ready: systole train --device {connect}", self.device, self.lanes);
         if self.output.json {
-            let (device, lanes, uart) = (self.device, self.lanes, self.uart);
+            let (device, lanes, uart) = (self.device.clone(), self.lanes, self.uart);
             let ready = Ready { connect, address, device, lanes, uart, pid: std::process::id() };
             self.output.print(&ready, |_| String::new());
         }
-        serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link })
+        let served = serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link });
+        drop(device);
+        self.trace.report();
+        served
     }
 }

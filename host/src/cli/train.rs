@@ -7,7 +7,10 @@ use clap::Args;
 
 use super::progress::Bars;
 use super::recipe::{RecipeArgs, ScalerArgs};
+use super::trace::TraceArgs;
 use super::{DeviceArgs, OutputArgs};
+use crate::driver::device::DeviceOptions;
+use crate::driver::trace::Span;
 use crate::error::Result;
 use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patiently};
 
@@ -16,6 +19,13 @@ use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patientl
 /// Without any flags: the bundled handwritten digits on the simulated hardware. Metrics, configuration and a checkpoint go to
 /// runs/<name>/; Ctrl-C writes a checkpoint first, and --resume continues from it.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  systole train --device model --epochs 3              the same bits as the hardware, in a fraction of a second
+  systole train --loss-scale-init 16777216             watch overflows being found, and the scale back off
+  systole train --data DIR --model mlp:784-32-10       a folder with MNIST's files
+  systole train --resume runs/digits-mlp-64-32-10-s0   continue a run, with its other flags repeated
+  systole train --trace-fst s.fst --trace-start step:12   the hardware's signals in step 12")]
 pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
@@ -58,6 +68,8 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "SECONDS")]
     reconnect: Option<u32>,
     #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
@@ -68,7 +80,7 @@ pub(super) struct TrainArgs {
 impl TrainArgs {
     pub(super) fn run(self) -> Result<()> {
         let mut options = TrainOptions {
-            device: self.device.options(),
+            device: DeviceOptions { trace: self.trace.options(Span::Steps(1..=1))?, ..self.device.options() },
             data: self.data,
             model: self.model,
             epochs: self.epochs,
@@ -90,6 +102,7 @@ impl TrainArgs {
             None => train(&options, &mut bars),
         };
         bars.finish();
+        self.trace.report();
         self.output.print(&report?, text);
         Ok(())
     }

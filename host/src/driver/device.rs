@@ -12,6 +12,7 @@ use super::rate;
 use super::requests::DeviceInfo;
 use super::serial::{self, SerialPort};
 use super::tcp::{self, TcpPort};
+use super::trace::{Recording, TraceOptions};
 use crate::error::{Error, Result};
 
 /// The model of an array that rounds every partial sum to FP16: an ablation, there is no such hardware.
@@ -35,6 +36,10 @@ pub struct DeviceOptions {
     pub name: String,
     /// Lanes of the array; a simulated device is built so, another one must have so many. `None`: 8, or whatever it has.
     pub lanes: Option<u32>,
+    /// Lanes of the vector engine, as `lanes`; `None`: as many as the array's, up to 8, or whatever it has.
+    pub vector_lanes: Option<u32>,
+    /// Record signals; only `rtl` has any.
+    pub trace: Option<TraceOptions>,
     /// Bits per second that a serial port shall run at; `None`: [`serial::BAUD`].
     pub baud: Option<u32>,
 }
@@ -49,6 +54,8 @@ pub struct Device {
     pub kind: DeviceKind,
     /// The ELF file of the firmware that it runs, where this program started it or this workspace has built it.
     pub firmware_elf: Option<PathBuf>,
+    /// The recording of its signals.
+    pub recording: Option<Recording>,
 }
 
 impl std::fmt::Debug for Device {
@@ -60,13 +67,16 @@ impl std::fmt::Debug for Device {
 impl Device {
     /// Opens a device and greets it.
     pub fn open(options: &DeviceOptions) -> Result<Device> {
-        let machine = machine(options.lanes.unwrap_or(Machine::DEFAULT.lanes))?;
+        let machine = machine(options)?;
+        refuse_trace(options)?;
         match options.name.as_str() {
             "model" => Device::greet(model(machine, false)?, DeviceKind::Model, None, options),
             HALF_SUMS => Device::greet(model(machine, true)?, DeviceKind::Model, None, options),
             "rtl" => {
-                let (port, elf) = super::rtl::open(machine)?;
-                Device::greet(port, DeviceKind::Rtl, elf, options)
+                let (recording, trace) = options.trace.as_ref().map(Recording::new).transpose()?.unzip();
+                let (port, elf) = super::rtl::open(machine, trace)?;
+                let device = Device::greet(port, DeviceKind::Rtl, elf, options)?;
+                Ok(Device { recording, ..device })
             }
             "" => Err(Error::UnknownDevice { name: String::new(), reason: "the name is empty".into() }),
             line => {
@@ -115,12 +125,16 @@ impl Device {
             let reason = format!("the device has {}", info.machine.lanes);
             return Err(Error::value("--lanes", lanes, reason));
         }
+        if let Some(lanes) = options.vector_lanes.filter(|&l| l != info.machine.vector_lanes) {
+            let reason = format!("the device has {}", info.machine.vector_lanes);
+            return Err(Error::value("--vector-lanes", lanes, reason));
+        }
         // what this workspace has built may be what a board runs
         let firmware_elf = firmware_elf.or_else(|| match kind {
             DeviceKind::Serial => super::log::find_elf(info.firmware_hash),
             _ => None,
         });
-        Ok(Device { link, info, kind, firmware_elf })
+        Ok(Device { link, info, kind, firmware_elf, recording: None })
     }
 
     /// Whether the device's cycle counts mean anything.
@@ -147,23 +161,45 @@ fn open_line(name: &str, baud: u32) -> Result<Box<dyn Port>> {
 }
 
 /// A simulated device, `rtl` or `model`, that nobody has greeted yet.
-pub fn simulated(name: &str, lanes: u32) -> Result<Box<dyn Port>> {
-    let machine = machine(lanes)?;
-    match name {
+pub fn simulated(options: &DeviceOptions) -> Result<Box<dyn Port>> {
+    let machine = machine(options)?;
+    refuse_trace(options)?;
+    match options.name.as_str() {
         "model" => model(machine, false),
-        "rtl" => Ok(super::rtl::open(machine)?.0),
-        _ => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
+        "rtl" => {
+            let trace = options.trace.as_ref().map(Recording::new).transpose()?.map(|(_, trace)| trace);
+            Ok(super::rtl::open(machine, trace)?.0)
+        }
+        name => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
     }
 }
 
 /// The simulated hardware behind a UART, which nobody has greeted yet.
-pub fn simulated_serial(lanes: u32, line: SerialOptions) -> Result<Box<dyn Port>> {
-    Ok(Box::new(super::rtl::open_serial(machine(lanes)?, line)?.0))
+pub fn simulated_serial(options: &DeviceOptions, line: SerialOptions) -> Result<Box<dyn Port>> {
+    Ok(Box::new(super::rtl::open_serial(machine(options)?, line)?.0))
 }
 
-fn machine(lanes: u32) -> Result<Machine> {
+/// Only the simulated hardware has signals.
+fn refuse_trace(options: &DeviceOptions) -> Result<()> {
+    match &options.trace {
+        Some(trace) if options.name != "rtl" => {
+            let reason = format!("only the device rtl has signals to record; {:?} has none", options.name);
+            Err(Error::value("--trace-fst", trace.path.display(), reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The machine of these lanes.
+pub fn machine(options: &DeviceOptions) -> Result<Machine> {
+    let lanes = options.lanes.unwrap_or(Machine::DEFAULT.lanes);
     let machine = Machine::with_lanes(lanes);
-    machine.invalid().map_or(Ok(machine), |rule| Err(Error::value("--lanes", lanes, rule)))
+    if let Some(rule) = machine.invalid() {
+        return Err(Error::value("--lanes", lanes, rule));
+    }
+    let Some(vector_lanes) = options.vector_lanes else { return Ok(machine) };
+    let machine = Machine { vector_lanes, ..machine };
+    machine.invalid().map_or(Ok(machine), |rule| Err(Error::value("--vector-lanes", vector_lanes, rule)))
 }
 
 fn model(machine: Machine, half_sums: bool) -> Result<Box<dyn Port>> {

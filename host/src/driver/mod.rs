@@ -31,6 +31,7 @@ pub mod serial;
 pub mod serve;
 pub mod session;
 pub mod tcp;
+pub mod trace;
 
 pub use device::Device;
 pub use link::{Link, Timeouts};

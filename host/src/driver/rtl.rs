@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use systole_isa::machine::Machine;
 use systole_sim::port::Port;
-use systole_sim::rtl::{self, Report, Rtl, RtlOptions, SerialOptions, SerialRtl};
+use systole_sim::rtl::{self, Report, Rtl, RtlOptions, SerialOptions, SerialRtl, Trace};
 
 use crate::error::{Error, Result};
 
 /// Builds what the RTL needs, if it is not there yet, and starts a device; also returns its firmware's ELF file.
-pub fn open(machine: Machine) -> Result<(Box<dyn Port>, Option<PathBuf>)> {
-    let report = setup(machine)?;
-    let device = Rtl::start(&report.build, None).map_err(failed)?;
+///
+/// A device that is to be traced is built separately, so that the other stays fast.
+pub fn open(machine: Machine, trace: Option<Trace>) -> Result<(Box<dyn Port>, Option<PathBuf>)> {
+    let options = RtlOptions::new(machine).options;
+    let report = rtl::prepare(&options, machine, trace.is_some(), &mut |_| ()).map_err(failed)?;
+    let device = Rtl::start(&report.build, trace).map_err(failed)?;
     let elf = device.firmware_elf().to_path_buf();
     Ok((Box::new(device), Some(elf)))
 }

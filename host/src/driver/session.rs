@@ -91,6 +91,8 @@ pub struct Session {
     /// Updates so far. Requests are made once the reply to the one before is there, so this is exact for each of them.
     updates: u64,
     schedule: Schedule,
+    /// Steps done so far, those before a resume included.
+    pub steps: u64,
 }
 
 impl Session {
@@ -129,7 +131,7 @@ impl Session {
         link.scaler_set(SCALER, state)?;
         link.drain()?;
         let updates = u64::from(state[scaler::STEPS].wrapping_sub(state[scaler::SKIPS]));
-        Ok(Session { device, compiled, scale, slot: 0, updates, schedule: Schedule::default() })
+        Ok(Session { device, compiled, scale, slot: 0, updates, schedule: Schedule::default(), steps: 0 })
     }
 
     /// How the learning rate goes from here on; a session starts with a constant one.
@@ -174,6 +176,10 @@ impl Session {
             let more = position + batch.len() < end;
             let request = self.step_request(end - start, hyper, position == start, more);
             position += batch.len();
+            if position - batch.len() == start {
+                self.steps += 1;
+                self.device.recording.iter().for_each(|r| r.step_begins(self.steps));
+            }
             let ticket = self.device.link.step(&request)?;
             self.slot ^= 1;
             if let Some(&next) = batches.peek() {
@@ -183,6 +189,9 @@ impl Session {
             let total = add(sum, reply);
             sum = more.then_some(total);
             self.updates += u64::from(reply.outcome == Outcome::Updated);
+            if !more {
+                self.device.recording.iter().for_each(|r| r.step_ends(self.steps));
+            }
             if !more || reply.outcome == Outcome::SkippedForward {
                 each(&mut self.device.link, end - start, &total)?;
             }

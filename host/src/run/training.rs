@@ -149,6 +149,7 @@ impl<'a> Run<'a> {
         progress.phase("uploading program and parameters");
         let mut session = Session::start(device, compiled, &weights, &words, data.scale)?;
         session.set_schedule(options.schedule(data.train.len()));
+        session.steps = position.steps;
         let scale = f64::exp2(f64::from(words[scaler::EXPONENT] as i32));
         let (simulated, training_time) = (0, Duration::ZERO);
         let mut run = Run {

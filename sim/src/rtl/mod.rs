@@ -13,12 +13,14 @@
 
 mod build;
 mod error;
+mod save_file;
 mod serial;
+mod trace;
+pub mod wave;
 mod wire;
 
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,10 @@ use crate::port::Port;
 
 pub use build::{Build, Report, Step, firmware_image, prepare, prepare_serial, setup};
 pub use error::{Error, Result};
+pub use save_file::groups;
 pub use serial::{SerialOptions, SerialRtl};
+use trace::Recorder;
+pub use trace::{HALF_PERIOD, PERIOD, Switch, Trace, Window};
 
 /// Cycles for which the soft core is held in reset.
 const RESET_CYCLES: u64 = 16;
@@ -57,15 +62,6 @@ impl RtlOptions {
     pub fn new(machine: Machine) -> RtlOptions {
         RtlOptions { machine, trace: None, options: Options::workspace() }
     }
-}
-
-/// A recording of all signals, for GTKWave or Surfer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// The FST file.
-    pub path: PathBuf,
-    /// The cycles that it covers. Both recording and the file cost much: keep the window small.
-    pub cycles: Range<u64>,
 }
 
 /// How fast the simulation has run.
@@ -126,8 +122,7 @@ pub struct Rtl {
     pins: Pins,
     machine: Machine,
     elf: PathBuf,
-    trace: Option<Trace>,
-    tracing: bool,
+    recorder: Option<Recorder>,
     input: VecDeque<u8>,
     output: Vec<u8>,
     boot_cycles: u64,
@@ -157,17 +152,13 @@ impl Rtl {
     pub fn start(build: &Build, trace: Option<Trace>) -> Result<Rtl> {
         let mut module = Module::load_with(&build.library, &[format!("+firmware={}", build.image.display())])?;
         let pins = Pins::find(&module)?;
-        if let Some(trace) = &trace {
-            module.trace_open(&trace.path)?;
-            module.trace_off();
-        }
+        let recorder = trace.map(|t| Recorder::start(t, &mut module)).transpose()?;
         let mut rtl = Rtl {
             module,
             pins,
             machine: build.machine,
             elf: build.elf.clone(),
-            trace,
-            tracing: false,
+            recorder,
             input: VecDeque::new(),
             output: Vec::new(),
             boot_cycles: 0,
@@ -181,7 +172,7 @@ impl Rtl {
         self.module.set(self.pins.tx_ready, 1);
         self.module.set(self.pins.cpu_reset, 1);
         for _ in 0..RESET_CYCLES {
-            self.watch_trace();
+            self.watch_trace()?;
             self.module.try_tick(1)?;
         }
         self.module.set(self.pins.cpu_reset, 0);
@@ -231,7 +222,7 @@ impl Rtl {
     fn clock(&mut self, quantum: u64) -> Result<()> {
         let mut idle = 0;
         while idle < quantum {
-            self.watch_trace();
+            self.watch_trace()?;
             let (m, p) = (&mut self.module, &self.pins);
             // Everything on the byte port comes from registers: what stands there now is what the next edge sees.
             let arrived = (m.get(p.tx_valid) != 0).then(|| m.get(p.tx_data) as u8);
@@ -262,20 +253,25 @@ impl Rtl {
 
     /// Switches the recording on and off.
     #[inline]
-    fn watch_trace(&mut self) {
-        let Some(trace) = &self.trace else { return };
-        let wanted = trace.cycles.contains(&self.module.cycles());
-        if wanted && !self.tracing {
-            self.module.trace_on();
-        } else if !wanted && self.tracing {
-            self.module.trace_off();
+    fn watch_trace(&mut self) -> Result<()> {
+        match &mut self.recorder {
+            Some(recorder) => recorder.watch(&mut self.module),
+            None => Ok(()),
         }
-        self.tracing = wanted;
-        if self.module.cycles() >= trace.cycles.end {
-            // complete on disk while the device runs on
-            self.module.trace_close();
-            self.trace = None;
-        }
+    }
+
+    /// Completes a trace that still records, and says where it is.
+    pub fn finish_trace(&mut self) -> Result<Option<PathBuf>> {
+        let Some(recorder) = &mut self.recorder else { return Ok(None) };
+        recorder.finish(&mut self.module)?;
+        Ok(Some(recorder.path().into()))
+    }
+}
+
+impl Drop for Rtl {
+    fn drop(&mut self) {
+        // a run that fails in its window leaves what was recorded, which is what somebody will want to look at
+        let _ = self.finish_trace();
     }
 }
 

@@ -132,7 +132,7 @@ impl LinkArgs {
         let mut rows = Vec::new();
         match &self.device {
             Some(name) => {
-                let options = DeviceOptions { name: name.clone(), lanes: None, baud: Some(self.baud) };
+                let options = DeviceOptions { name: name.clone(), baud: Some(self.baud), ..DeviceOptions::default() };
                 self.measure(&mut Device::open(&options)?, 0, &mut rows)?;
             }
             None => {
