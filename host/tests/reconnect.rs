@@ -43,8 +43,12 @@ fn a_run_goes_on_when_its_device_is_back() {
     let through = report(&out);
     assert_eq!(through["weights_sha256"], direct["weights_sha256"]);
     assert_eq!(through["steps"], direct["steps"]);
-    let steps = |runs: &str| std::fs::read_to_string(dir.path().join(runs).join("r/metrics.csv")).unwrap();
-    assert_eq!(steps("runs"), steps("direct"));
+    // every step once, with the same loss; the last column is cycles, which a port of its own counts and `model` does not
+    let steps = |runs: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(dir.path().join(runs).join("r/metrics.csv")).unwrap();
+        text.lines().map(|l| l.split(',').take(8).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert!(steps("runs") == steps("direct"), "the metrics differ");
 }
 
 #[test]

@@ -7,11 +7,10 @@ use std::io;
 use std::time::Duration;
 
 use sim_process::{Sim, report, systole};
-use systole::driver::device::DeviceKind;
 use systole::driver::faults::{FaultPort, Faults};
 use systole::driver::link::{Link, Timeouts};
 use systole::driver::requests::{Block, DeviceInfo};
-use systole::driver::{Device, rate, rtl};
+use systole::driver::{rate, rtl};
 use systole::error::Error;
 use systole_isa::frame::ErrorCode;
 use systole_isa::machine::Machine;
@@ -68,7 +67,11 @@ impl<P: Port> Port for OffPort<P> {
 }
 
 fn greeted(port: impl Port + 'static) -> (Link, DeviceInfo) {
-    let Device { link, info, .. } = Device::on_port(Box::new(port), DeviceKind::Rtl).unwrap();
+    // in simulated time the line is fast, however slow the simulation
+    let timeouts = Timeouts { deadline: Duration::from_secs(300), retransmit_cycles: 400_000, ..Timeouts::default() };
+    let mut link = Link::new(Box::new(port), timeouts);
+    link.phase("in a test");
+    let info = link.hello().unwrap();
     (link, info)
 }
 
@@ -121,11 +124,11 @@ fn a_wrong_rate_is_a_named_error() {
 
 #[test]
 fn noise_on_the_line_costs_time_and_no_bits() {
-    let faults = Faults { burst: 150, noise: 150, ..Faults::default() };
+    let faults = Faults { burst: 60, noise: 60, ..Faults::default() };
     let port = FaultPort::new(serial(), faults, 3);
     let made = port.made();
     let (mut link, _) = greeted(port);
-    for _ in 0..10 {
+    for _ in 0..20 {
         moves_data(&mut link);
     }
     assert!(made.load(std::sync::atomic::Ordering::Relaxed) > 5);
@@ -139,7 +142,7 @@ fn a_device_without_a_uart_refuses_politely() {
     let e = link.change_baud(100 << 16, 1_000_000).unwrap_err();
     assert!(e.to_string().contains("no UART"), "{e}");
     assert!(refused(e));
-    let (mut link, _) = greeted(rtl::open(Machine::DEFAULT).unwrap().0);
+    let (mut link, _) = greeted(rtl::open(Machine::DEFAULT, None).unwrap().0);
     assert!(refused(link.change_baud(100 << 16, 1_000_000).unwrap_err()));
     // and one with a UART refuses what it cannot do
     let (mut link, _) = greeted(serial());

@@ -17,7 +17,7 @@ const TRIAL: Duration = Duration::from_secs(2);
 /// How long the device does, in parts of a second.
 const DEVICE_TRIALS_A_SECOND: u32 = 8;
 /// How long the host looks for the device at the old rate again. A simulated device takes longer than a board.
-const RETURN: Duration = Duration::from_secs(30);
+const RETURN: Duration = Duration::from_secs(60);
 
 /// Says hello at the line's rate or, where it does not answer there, at another of the link's; then asks for the first.
 pub(super) fn greet(link: &mut Link) -> Result<DeviceInfo> {
