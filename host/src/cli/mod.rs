@@ -37,9 +37,9 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Begin with: systole train --device model --epochs 3, then the same without --device.
 
-Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is malformed · 4 does not fit
-into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 8 a verification
-found a difference · 130 interrupted";
+Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is
+malformed · 4 does not fit into the device · 5 device or link failed · 6 training cannot go on ·
+7 a tool is missing or failed · 8 a verification found a difference · 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {

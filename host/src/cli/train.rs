@@ -21,8 +21,8 @@ use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patientl
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  systole train --device model --epochs 3              the same bits as the hardware, in a fraction of a second
-  systole train --loss-scale-init 16777216             watch overflows being found, and the scale back off
+  systole train --device model --epochs 3              the hardware's bits, at once
+  systole train --loss-scale-init 16777216             watch the scale back off
   systole train --data DIR --model mlp:784-32-10       a folder with MNIST's files
   systole train --resume runs/digits-mlp-64-32-10-s0   continue a run, with its other flags repeated
   systole train --trace-fst s.fst --trace-start step:12   the hardware's signals in step 12")]
@@ -102,7 +102,7 @@ impl TrainArgs {
             None => train(&options, &mut bars),
         };
         bars.finish();
-        self.trace.report();
+        self.trace.report(report.is_err());
         self.output.print(&report?, text);
         Ok(())
     }
