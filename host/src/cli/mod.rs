@@ -7,10 +7,12 @@ mod devices;
 mod eval;
 mod export;
 mod gemm;
+mod inspect;
 mod man;
 mod monitor;
 mod progress;
 mod recipe;
+mod report;
 mod setup;
 #[cfg(unix)]
 mod sim;
@@ -46,6 +48,8 @@ enum Command {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
+    Report(report::ReportArgs),
     Gemm(gemm::GemmArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -132,6 +136,8 @@ fn run(command: Command) -> Result<()> {
         Command::Train(a) => a.run(),
         Command::Eval(a) => a.run(),
         Command::Export(a) => a.run(),
+        Command::Inspect(a) => a.run(),
+        Command::Report(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Bench(a) => a.run(),
         Command::Board(a) => a.run(),

@@ -29,8 +29,8 @@ Examples:
 pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to train on: the bundled `digits`, a CSV file (whole numbers 0..=255, the class last), or a folder in MNIST's
-    /// IDX format; files may be compressed with gzip
+    /// What to train on: the bundled `digits`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
+    /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip
     #[arg(long, default_value = "digits", value_name = "digits|DIR|FILE")]
     data: String,
     /// The network: fully connected layers with ReLU between them, or a file that holds this notation
