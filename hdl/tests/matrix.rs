@@ -340,7 +340,7 @@ fn traps_and_abort_8() {
     let mut stride = good;
     stride.x.strides.inner = 2;
     let mut size = good;
-    size.m_block = 100;
+    size.m_block = 150;
     size.n_group = 2;
     let mut range = good;
     range.w.base = Base::at(Addr::new(1, b.machine.hmem_plane() - 4));
@@ -349,7 +349,7 @@ fn traps_and_abort_8() {
     let end = b.machine.hmem_plane() as u64 | 1 << 19;
     let far = b.machine.smem_plane() as u64 | 1 << 19 | 1 << 31;
     for (gemm, cause, info) in
-        [(stride, 5, stride.x.strides.to_bits() as u64), (size, 6, 200), (range, 4, end), (out, 4, far)]
+        [(stride, 5, stride.x.strides.to_bits() as u64), (size, 6, 300), (range, 4, end), (out, 4, far)]
     {
         let seen = b.run(&[Job { gemm, wait: false }], None).expect_err("a trap");
         assert_eq!(seen, (cause, info, b.issued * 12), "{gemm:?}");

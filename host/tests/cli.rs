@@ -175,7 +175,8 @@ fn bad_input_gets_an_error_of_its_own_and_leaves_nothing_behind() {
     save("v5.npy", vec![5]);
     save("v6.npy", vec![6]);
     save("empty.npy", vec![0, 4]);
-    save("large.npy", vec![600, 600]);
+    save("wide.npy", vec![8, 32000]);
+    save("tall.npy", vec![32000, 8]);
     std::fs::write(dir.path().join("text.npy"), "no array").unwrap();
     std::fs::write(dir.path().join("blocked"), "a file where a folder should be").unwrap();
     let mut cut = std::fs::read(dir.path().join("m34.npy")).unwrap();
@@ -261,7 +262,7 @@ fn bad_input_gets_an_error_of_its_own_and_leaves_nothing_behind() {
         (gemm("m34.npy", "m34.npy", out), 3, "reductions 4 and 3"),
         (gemm("m34.npy", "m45.npy", &["--bias", "v6.npy", "--out", "c.npy"]), 3, "5 columns"),
         (gemm("m34.npy", "m45.npy", &["--out", "no/such/folder/c.npy"]), 3, "c.npy"),
-        (gemm("large.npy", "large.npy", out), 4, "does not fit"),
+        (gemm("wide.npy", "tall.npy", out), 4, "does not fit"),
     ];
     for (args, code, word) in table {
         let got = systole(dir.path(), &args);

@@ -119,17 +119,28 @@ fn killed_at_any_moment() {
     }
 }
 
+/// Every file below a folder, with what it holds.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        } else {
+            all.push((path.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
 #[test]
 fn another_run_is_refused_and_the_checkpoint_untouched() {
     let runs = tempfile::tempdir().unwrap();
     let base = TrainOptions { epochs: 1, ..options(runs.path()) };
     let whole = train(&base, &mut Silent).unwrap();
     let folder = PathBuf::from(&whole.run_dir);
-    let files = || {
-        let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
-        files.sort();
-        files.into_iter().map(|f| (f.clone(), std::fs::read(f).unwrap())).collect::<Vec<_>>()
-    };
+    let files = || contents(&folder);
     let before = files();
     let other = runs.path().join("other.csv");
     let row = |i: usize| format!("{}{}\n", "16,".repeat(64), i % 10);

@@ -8,7 +8,7 @@
 //! ```
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -60,13 +60,21 @@ fn outcome(folder: &Path) -> (Vec<(String, Vec<u8>)>, Vec<String>, String) {
     (tensors, lines.collect(), state)
 }
 
+/// Waits until a run has written its first checkpoint, which is before its first step, or has ended.
+fn first_checkpoint(run: &mut Child, folder: &Path) {
+    while !folder.join(FILE).is_file() && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Kills `points` runs in mid-run and resumes each. Returns (steps, skipped steps, blows tried, smallest and largest step resumed from).
 fn campaign(device: &str, epochs: u32, flags: &str, points: u32, random: &mut ChaCha8Rng) -> (u64, u64, u32, u64, u64) {
     let runs = tempfile::tempdir().unwrap();
+    let mut whole = command(device, epochs, flags, runs.path()).args(["--name", "whole"]).spawn().unwrap();
+    first_checkpoint(&mut whole, &runs.path().join("whole"));
     let started = Instant::now();
-    let whole = command(device, epochs, flags, runs.path()).args(["--name", "whole"]).status().unwrap();
+    assert!(whole.wait().unwrap().success(), "{device}, {flags}");
     let duration = started.elapsed().as_micros() as u64;
-    assert!(whole.success(), "{device}, {flags}");
     let want = outcome(&runs.path().join("whole"));
     let position = Checkpoint::load(&runs.path().join("whole").join(FILE)).unwrap().position().unwrap();
     let (mut effective, mut tried, mut low, mut high) = (0, 0, u64::MAX, 0);
@@ -76,6 +84,7 @@ fn campaign(device: &str, epochs: u32, flags: &str, points: u32, random: &mut Ch
         tried += 1;
         let mut child = command(device, epochs, flags, runs.path()).args(["--name", &name]).spawn().unwrap();
         let wait = Duration::from_micros(random.next_u64() % duration);
+        first_checkpoint(&mut child, &runs.path().join(&name));
         std::thread::sleep(wait);
         let over = child.try_wait().unwrap().is_some();
         child.kill().unwrap();

@@ -105,7 +105,7 @@ fn the_log_is_readable() {
         }
     }
     println!("{lines:#?}");
-    assert!(lines.iter().any(|l| l.contains("hello: protocol 1, isa 1")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.contains("hello: protocol 2, isa 1")), "{lines:?}");
 }
 
 #[test]

@@ -402,7 +402,7 @@ mod tests {
     fn mistakes_are_named() {
         for (find, replace, says) in [
             ("lanes = 4\n", "lanes = 5\n", "lanes must be 2, 4, 8 or 16"),
-            ("vector_lanes = 4\n", "vector_lane = 4\n", "unknown field `vector_lane`"),
+            ("vector_lanes = 2\n", "vector_lane = 2\n", "unknown field `vector_lane`"),
             ("hmem_words = 32768", "hmem_words = 524288", "block RAMs, and the 45k has 108 (216 kB)"),
             ("device = \"45k\"", "device = \"60k\"", "`device` is \"60k\""),
             ("core_mhz = 50.0", "core_mhz = 3.0", "makes no 3 MHz from 25 MHz"),
