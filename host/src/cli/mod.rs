@@ -9,6 +9,7 @@ mod export;
 mod gemm;
 mod man;
 mod monitor;
+mod plan;
 mod progress;
 mod recipe;
 mod setup;
@@ -47,6 +48,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Export(export::ExportArgs),
     Gemm(gemm::GemmArgs),
+    Plan(plan::PlanArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
     #[command(subcommand)]
@@ -133,6 +135,7 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(a) => a.run(),
         Command::Export(a) => a.run(),
         Command::Gemm(a) => a.run(),
+        Command::Plan(a) => a.run(),
         Command::Bench(a) => a.run(),
         Command::Board(a) => a.run(),
         Command::Verify(a) => a.run(),

@@ -40,6 +40,7 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "device": options.device.name,
         "data": data.name,
         "model": model.name,
+        "model_file": model.source,
         "epochs": options.epochs,
         "batch": options.batch,
         "lr": options.lr,
@@ -133,7 +134,10 @@ fn hex(hash: Sha256) -> String {
 
 /// A run's name, where none is given.
 pub fn default_name(data: &Dataset, model: &Model, seed: u64) -> String {
-    let text = format!("{}-{}-s{seed}", data.name, model.name);
+    let text = match model.source {
+        Some(_) => format!("{}-s{seed}", model.name),
+        None => format!("{}-{}-s{seed}", data.name, model.name),
+    };
     text.chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
         .collect::<String>()
