@@ -36,11 +36,10 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         Clip::Norm(limit) => (Some(limit), None),
         Clip::Value(limit) => (None, Some(limit)),
     };
-    serde_json::json!({
+    let mut all = serde_json::json!({
         "device": options.device.name,
         "data": data.name,
         "model": model.name,
-        "model_file": model.source,
         "epochs": options.epochs,
         "batch": options.batch,
         "lr": options.lr,
@@ -81,7 +80,10 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "firmware_hash": format!("{:08x}", device.info.firmware_hash),
         "isa_version": systole_isa::ISA_VERSION,
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    // beyond what one use of the macro can hold
+    all["model_file"] = serde_json::json!(model.source);
+    all
 }
 
 /// Refuses to continue a run under settings other than its own.

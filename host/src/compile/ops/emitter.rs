@@ -336,6 +336,7 @@ impl Emitter {
                 functions::Arg::X => Arg::X(x.clone()),
                 functions::Arg::NegX => Arg::Neg(x.clone()),
                 functions::Arg::T(i) => Arg::X(names[i].clone()),
+                functions::Arg::NegT(i) => Arg::Neg(names[i].clone()),
                 functions::Arg::F(v) => Arg::F(v),
                 functions::Arg::Bits(b) => Arg::Bits(b),
             };
