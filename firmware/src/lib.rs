@@ -110,7 +110,8 @@ impl<H: Hardware> Firmware<H> {
         if self.transfer.is_none() {
             progress |= self.poll_request();
         }
-        if !progress {
+        // a read's frame is open until its transfer has ended
+        if !progress && self.transfer.is_none() {
             progress = self.link.send_log(&mut self.hw);
         }
         progress

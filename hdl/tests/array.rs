@@ -12,7 +12,6 @@ use systole_verilator::{Module, Optimise, Port};
 struct Bench {
     module: Module,
     n: usize,
-    l: usize,
     act: Vec<Port>,
     tag: Vec<Port>,
     valid: Vec<Port>,
@@ -37,7 +36,6 @@ impl Bench {
             psum_in: all("psum_in"),
             psum_out: all("psum_out"),
             n,
-            l,
             module,
         }
     }

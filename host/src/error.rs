@@ -12,6 +12,8 @@
 //! | 7 | a tool is missing or failed |
 //! | 8 | a check found a difference |
 //! | 130 | interrupted |
+//!
+//! `docs/errors.md` lists every variant with its exit code and an example; a test holds it against this file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -250,12 +252,17 @@ impl Error {
             Error::Malformed { format, .. } => match *format {
                 ".npy" => "write it with numpy.save(name, array.astype(numpy.float16)); float32 works too".into(),
                 "board.toml" => "compare with the boards in boards/, and see docs/boards.md".into(),
+                "metrics" | "JSON" => "is it the folder of a run? `systole train` writes it".into(),
+                "checkpoint" => "an older checkpoint cannot be had back; start from another one, or train again".into(),
                 "CSV" => "each line holds the features, whole numbers 0..=255, and the class last".into(),
                 _ => "the file may be truncated or of another format; fetch or write it again".into(),
             },
             Error::Shape { .. } => "compare the shapes; with --transpose-a or --transpose-b the file holds the transpose".into(),
             Error::DoesNotFit { .. } => "use a smaller model or batch, or a device with more memory".into(),
             Error::Compile { .. } => "see the reason; the layers and sizes that the compiler takes are in its documentation".into(),
+            Error::Timeout { received, phase, .. } if *received > 0 && phase.starts_with("saying hello") => {
+                "bytes come back, but no frame among them: check --baud, and that it is a Systole device".into()
+            }
             Error::Timeout { received: 0, .. } => {
                 "nothing at all came back: check that it is a Systole device, powered, at this baud rate, and not in use".into()
             }
@@ -316,3 +323,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

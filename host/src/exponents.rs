@@ -22,8 +22,9 @@ pub struct Exponents {
     pub zeros: u64,
     /// Infinities and NaN.
     pub nonfinite: u64,
-    /// Non-zero values, at most 2^-25 in magnitude, that round to 0 in FP16.
-    pub flushed: u64,
+    /// Of the values in `bins`, those that are exactly a power of two: the lower end of their binade.
+    #[serde(default)]
+    pub powers: BTreeMap<i32, u64>,
 }
 
 /// Exponent of a finite value other than 0, subnormals included.
@@ -41,7 +42,9 @@ impl Exponents {
             self.nonfinite += 1;
         } else {
             *self.bins.entry(exponent(v)).or_default() += 1;
-            self.flushed += u64::from(v.abs() <= f64::exp2(f64::from(FP16_LEAST - 1)));
+            if v.to_bits() << 12 == 0 {
+                *self.powers.entry(exponent(v)).or_default() += 1;
+            }
         }
     }
 
@@ -63,7 +66,7 @@ impl Exponents {
         other.bins.iter().for_each(|(&e, &n)| *self.bins.entry(e).or_default() += n);
         self.zeros += other.zeros;
         self.nonfinite += other.nonfinite;
-        self.flushed += other.flushed;
+        other.powers.iter().for_each(|(&e, &n)| *self.powers.entry(e).or_default() += n);
     }
 
     /// Finite values other than 0.
@@ -96,6 +99,12 @@ impl Exponents {
         self.between(FP16_LEAST, FP16_LEAST_NORMAL)
     }
 
+    /// Non-zero values that FP16 makes 0 once they are multiplied by 2^`scale`: those of at most 2^-25, half its least value.
+    pub fn flushed_at(&self, scale: i32) -> u64 {
+        let half = FP16_LEAST - 1 - scale;
+        self.between(i32::MIN, half) + self.powers.get(&half).copied().unwrap_or(0)
+    }
+
     /// Share of all values, 0..=1.
     pub fn share(&self, n: u64) -> f64 {
         if self.total() == 0 { 0.0 } else { n as f64 / self.total() as f64 }
@@ -112,7 +121,7 @@ mod tests {
         // 0, -0, least subnormal, least normal, 1.5, largest, Inf, NaN
         e.add_f16(&[0, 0x8000, 1, 0x0400, 0x3e00, 0x7bff, 0x7c00, 0x7e00], 0);
         assert_eq!(e.bins, BTreeMap::from([(-24, 1), (-14, 1), (0, 1), (15, 1)]));
-        assert_eq!((e.zeros, e.nonfinite, e.flushed, e.total()), (2, 2, 0, 8));
+        assert_eq!((e.zeros, e.nonfinite, e.flushed_at(0), e.total()), (2, 2, 0, 8));
         assert_eq!((e.below_fp16(), e.subnormal(), e.range()), (0, 1, Some((-24, 15))));
         let f = Exponents::of_f32([f32::from_bits(1), 1e-20, -3.0]);
         assert_eq!(f.bins, BTreeMap::from([(-149, 1), (-67, 1), (1, 1)]));
@@ -121,14 +130,16 @@ mod tests {
 
     #[test]
     fn what_fp16_flushes_is_what_rounding_to_fp16_makes_zero() {
-        // every FP16 value, seen through every scale, against the rounding of the crate `half`
+        // every positive FP16 value, seen through every scale, against the rounding of the crate `half`
         for scale in [0, 1, 8, 16, 24] {
             for bits in 0..=0x7bffu16 {
                 let mut e = Exponents::default();
                 e.add_f16(&[bits], scale);
-                let unscaled = f16::from_bits(bits).to_f32() / f32::exp2(scale as f32);
-                let lost = unscaled != 0.0 && f16::from_f32(unscaled).to_bits() == 0;
-                assert_eq!(e.flushed == 1, lost, "{bits:#06x} at 2^{scale}");
+                for back in [0, 3, scale] {
+                    let seen = f16::from_bits(bits).to_f32() * f32::exp2((back - scale) as f32);
+                    let lost = seen != 0.0 && f16::from_f32(seen).to_bits() == 0;
+                    assert_eq!(e.flushed_at(back) == 1, lost, "{bits:#06x} at 2^{scale}, back by 2^{back}");
+                }
             }
         }
     }

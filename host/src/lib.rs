@@ -9,6 +9,8 @@
 //! | [`data`] | data sets: the bundled digits, CSV, IDX; fixed splits, reproducible shuffling |
 //! | [`driver`] | the link to a device: frames, retransmission, typed requests, training sessions |
 //! | [`run`] | a training run from start to end: epochs, metrics, checkpoints, progress |
+//! | [`inspect`] | a checkpoint's exponents, and the loss scales that are safe for it |
+//! | [`report`] | a run in pictures |
 //! | [`npy`] | NumPy's array files |
 //! | [`exponents`] | histograms of exponents |
 //! | [`error`] | the one error type, with causes, help and exit codes |
@@ -23,6 +25,8 @@ pub mod driver;
 pub mod error;
 pub mod exponents;
 pub mod graph;
+pub mod inspect;
 pub mod npy;
 pub mod reference;
+pub mod report;
 pub mod run;

@@ -55,14 +55,7 @@ impl Array {
 
     /// Reads a file's bytes; on failure, says what is wrong.
     pub fn parse(bytes: &[u8]) -> std::result::Result<Array, String> {
-        let (data, header) = header(bytes)?;
-        let (rest, h) = dictionary(header).map_err(|_| format!("its header makes no sense: {}", header.trim_end()))?;
-        if !rest.trim().is_empty() {
-            return Err(format!("its header goes on with {:?}", rest.trim()));
-        }
-        if h.fortran {
-            return Err("it is in Fortran order; write numpy.ascontiguousarray(array)".into());
-        }
+        let (data, h) = open(bytes)?;
         let size = match h.descr {
             "<f2" => 2,
             "<f4" => 4,
@@ -70,11 +63,7 @@ impl Array {
                 return Err(format!("its elements are {other:?}; '<f2' (float16) and '<f4' (float32) are understood"));
             }
         };
-        let bytes_expected = h.shape.iter().try_fold(size, |n: usize, &d| n.checked_mul(d));
-        if bytes_expected != Some(data.len()) {
-            let n = bytes_expected.map_or("more bytes than there can be".into(), |n| format!("{n} bytes"));
-            return Err(format!("shape {:?} of {} needs {n} of data, the file holds {}", h.shape, h.descr, data.len()));
-        }
+        h.holds(size, data)?;
         let elements = if size == 2 {
             Elements::F16(data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
         } else {
@@ -128,6 +117,44 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Extents and elements of an array of whole numbers 0..=255, of any of NumPy's integer types.
+pub fn parse_bytes(bytes: &[u8]) -> std::result::Result<(Vec<usize>, Vec<u8>), String> {
+    let (data, h) = open(bytes)?;
+    let size = match h.descr {
+        "|u1" | "|i1" => 1,
+        "<u2" | "<i2" => 2,
+        "<u4" | "<i4" => 4,
+        "<u8" | "<i8" => 8,
+        other => {
+            return Err(format!("its elements are {other:?}; integers are needed, such as array.astype(numpy.uint8)"));
+        }
+    };
+    h.holds(size, data)?;
+    let signed = h.descr.contains('i');
+    let mut out = Vec::with_capacity(data.len() / size);
+    for (i, element) in data.chunks_exact(size).enumerate() {
+        let (low, high) = (element[0], &element[1..]);
+        if high.iter().any(|&b| b != 0) || (signed && size == 1 && low > 127) {
+            return Err(format!("element {i} is not in 0..=255"));
+        }
+        out.push(low);
+    }
+    Ok((h.shape, out))
+}
+
+/// Splits a file into data and its header, in C order.
+fn open(bytes: &[u8]) -> std::result::Result<(&[u8], Header<'_>), String> {
+    let (data, header) = header(bytes)?;
+    let (rest, h) = dictionary(header).map_err(|_| format!("its header makes no sense: {}", header.trim_end()))?;
+    if !rest.trim().is_empty() {
+        return Err(format!("its header goes on with {:?}", rest.trim()));
+    }
+    if h.fortran {
+        return Err("it is in Fortran order; write numpy.ascontiguousarray(array)".into());
+    }
+    Ok((data, h))
+}
+
 /// Splits a file into data and the header's text.
 fn header(bytes: &[u8]) -> std::result::Result<(&[u8], &str), String> {
     type R<'a, T> = IResult<&'a [u8], T>;
@@ -153,6 +180,18 @@ struct Header<'a> {
     descr: &'a str,
     fortran: bool,
     shape: Vec<usize>,
+}
+
+impl Header<'_> {
+    /// Makes sure that the data are as many as the shape says.
+    fn holds(&self, size: usize, data: &[u8]) -> std::result::Result<(), String> {
+        let expected = self.shape.iter().try_fold(size, |n: usize, &d| n.checked_mul(d));
+        if expected == Some(data.len()) {
+            return Ok(());
+        }
+        let n = expected.map_or("more bytes than there can be".into(), |n| format!("{n} bytes"));
+        Err(format!("shape {:?} of {} needs {n} of data, the file holds {}", self.shape, self.descr, data.len()))
+    }
 }
 
 #[derive(Clone, Debug)]

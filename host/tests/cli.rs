@@ -335,3 +335,72 @@ fn completions_name_every_command() {
     }
     assert_eq!(systole(Path::new("."), &["completions", "dos"]).status.code(), Some(2));
 }
+
+#[test]
+fn inspect_says_what_the_gradients_are_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    json(&systole(dir.path(), &["train", "--device", "model", "--epochs", "2", "--name", "r", "--json"]));
+    let checkpoint = dir.path().join("runs/r/checkpoint.safetensors");
+    let before = std::fs::read(&checkpoint).unwrap();
+    let run = |extra: &[&str]| {
+        json(&systole(
+            dir.path(),
+            &[&["inspect", "r", "--device", "model", "--json", "--batches", "8"], extra].concat(),
+        ))
+    };
+    let r = run(&["--svg", "pictures"]);
+    let number = |key: &str| r[key].as_f64().unwrap();
+    assert_eq!(
+        (&r["batches"], &r["weights"]["count"], &r["gradients"]["count"]),
+        (&8.into(), &2410.into(), &(8 * 2410).into())
+    );
+    let (smallest, largest) = (number("smallest_safe_scale"), number("largest_safe_scale"));
+    assert!(1.0 <= smallest && smallest <= largest && largest <= f64::from(1 << 24), "{smallest} {largest}");
+    // no product of a gradient and the largest safe scale overflows; with the exponents at hand, that is easily seen
+    let bins = r["gradients"]["exponents"]["bins"].as_object().unwrap();
+    let top = bins.keys().map(|k| k.parse::<i32>().unwrap()).max().unwrap();
+    assert!(f64::from(top) + largest.log2() < 16.0);
+    let lost: Vec<f64> = r["lost_at"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert!(lost.is_sorted_by(|a, b| a >= b) && lost[lost.len() - 1] == 0.0, "{lost:?}");
+    assert!(dir.path().join("pictures/gradients.svg").exists());
+    // a scale that it calls safe trains without a skip, and one 16 times as large does not, or not at all
+    let train = |scale: f64| {
+        let scale = format!("{scale}");
+        systole(dir.path(), &["train", "--device", "model", "--epochs", "2", "--loss-scale", &scale, "--json"])
+    };
+    assert_eq!(json(&train(smallest))["skipped"], 0);
+    if largest * 16.0 <= f64::from(1 << 24) {
+        let out = train(largest * 16.0);
+        assert!(out.status.code() == Some(6) || json(&out)["skipped"].as_u64().unwrap() > 0);
+    }
+    // a looser tolerance needs no larger a scale
+    assert!(run(&["--tolerance", "0.2"])["smallest_safe_scale"].as_f64().unwrap() <= smallest);
+    assert_eq!(std::fs::read(&checkpoint).unwrap(), before);
+}
+
+#[test]
+fn eval_finds_the_data_again_from_another_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..40).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 2)).collect();
+    std::fs::write(dir.path().join("d.csv"), rows).unwrap();
+    let args = [
+        "train",
+        "--device",
+        "model",
+        "--data",
+        "d.csv",
+        "--model",
+        "mlp:2-4-2",
+        "--epochs",
+        "1",
+        "--name",
+        "r",
+        "--json",
+    ];
+    let trained = json(&systole(dir.path(), &args));
+    let evaluated =
+        json(&systole(&dir.path().join("runs"), &["eval", "r/checkpoint.safetensors", "--device", "model", "--json"]));
+    assert_eq!(trained["test_accuracy"], evaluated["test_accuracy"]);
+    let again = json(&systole(dir.path(), &["report", "r", "--json"]));
+    assert_eq!(again["report"], "runs/r/report.html");
+}

@@ -10,6 +10,9 @@ use std::path::Path;
 use systole_hdl::array::{P_IN, p_out};
 use systole_sim::rtl::wave::{Wave, half, operand, partial_sum};
 
+/// The adder's latency in the default machine, whose traces this draws.
+const L: usize = systole_isa::machine::Machine::DEFAULT.adder_latency as usize;
+
 const LEFT: f32 = 190.0;
 const CELL: f32 = 58.0;
 const ROW: f32 = 34.0;
@@ -85,11 +88,10 @@ fn draw(trace: &Path, rows: usize) -> Result<String, Box<dyn std::error::Error>>
             after: 1 + p,
         },
     ];
-    let latency = (p_out(n) as u64 - 1 - p) / n as u64;
     for i in 0..n as u64 {
         let label = format!("pe_{}.psum_out", i * n as u64);
         let values = read(&label)?;
-        let after = 1 + p + (i + 1) * latency;
+        let after = 1 + p + (i + 1) * L as u64;
         lines.push(Line { label, note: "rounded once, passed down", values, show: partial_sum, after });
     }
     lines.push(Line {
@@ -97,9 +99,9 @@ fn draw(trace: &Path, rows: usize) -> Result<String, Box<dyn std::error::Error>>
         note: "sum out of column 0, FP32",
         values: read("psum_out_0")?,
         show: single,
-        after: p_out(n) as u64,
+        after: p_out(n, L) as u64,
     });
-    let end = last + p_out(n) as u64 + 1;
+    let end = last + p_out(n, L) as u64 + 1;
     let (width, height) = (LEFT + (end - first + 1) as f32 * CELL + 10.0, TOP + lines.len() as f32 * ROW + 20.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \

@@ -203,6 +203,43 @@ fn a_step_updates_or_skips_and_backs_off() {
 }
 
 #[test]
+fn an_early_reply_leaves_the_update_running() {
+    let mut c = Client::new(Machine::DEFAULT);
+    training(&mut c);
+    c.device.poke_half(Addr::new(0, 0), &[0x4000, 0x4200]).unwrap();
+    c.device.poke_half(Addr::new(1, 0), &[0x3c00, 0x3c00]).unwrap();
+    // steps follow each other without a wait of the host's, and each update has run by the time that anything else is answered
+    let request = [1 << 16 | step::EARLY, 0.125f32.to_bits(), DEADLINE, 0];
+    for _ in 0..5 {
+        let reply = c.ok(Kind::Step, &request);
+        assert_eq!(reply[step::OUTCOME], step::Outcome::Updated as u32);
+        assert_eq!(reply[step::LOSS], 0.5f32.to_bits());
+    }
+    assert_eq!(c.read(&[1, 0, 1 | 1 << 16, 1]), 5u32.to_le_bytes());
+    // an overflow is known by then, too
+    c.device.poke_half(Addr::new(0, 0), &[0x7bff, 0x7bff]).unwrap();
+    let reply = c.ok(Kind::Step, &request);
+    assert_eq!(reply[step::OUTCOME], step::Outcome::SkippedGradient as u32);
+    assert_eq!(c.read(&[1, 0, 1 | 1 << 16, 1]), 5u32.to_le_bytes());
+}
+
+#[test]
+fn an_update_that_fails_behind_its_reply_is_told_with_the_next_request() {
+    let mut c = Client::new(Machine::DEFAULT);
+    training(&mut c);
+    let endless = assemble(&[control(Control::Loop(u32::MAX)), control(Control::Nop), control(Control::EndLoop)]);
+    c.write_words(2, 200, &endless);
+    c.ok(Kind::Segments, &[2, 0, 26, 200, endless.len() as u32]);
+    for next in [Kind::Step, Kind::ScalerGet] {
+        let request = [1 << 16 | step::EARLY, 0.125f32.to_bits(), DEADLINE, 0];
+        assert_eq!(c.ok(Kind::Step, &request)[step::OUTCOME], step::Outcome::Updated as u32);
+        let words: &[u32] = if next == Kind::Step { &request } else { &[0] };
+        assert_eq!(c.request(next, words).expect_err("the update never ends")[0], ErrorCode::Deadline as u32);
+        c.ok(Kind::ScalerGet, &[0]);
+    }
+}
+
+#[test]
 fn damaged_frames_are_dropped_and_asked_for_again() {
     let mut c = Client::new(Machine::DEFAULT);
     let good = c.frame(Kind::Fill, &[1, 0, 1 | 1 << 16, 1, 77], &[]);

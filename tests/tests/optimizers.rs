@@ -11,7 +11,7 @@ use systole::run::{LossScale, OptimizerName, Silent, TrainOptions, train};
 fn run(device: &str, lanes: u32, change: &dyn Fn(&mut TrainOptions)) -> (Vec<(String, Vec<u8>)>, Vec<String>, u64) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut options = TrainOptions {
-        device: DeviceOptions { name: device.into(), lanes: Some(lanes), baud: None },
+        device: DeviceOptions { name: device.into(), lanes: Some(lanes), ..DeviceOptions::default() },
         runs: folder.path().into(),
         model: "mlp:64-20-10".into(),
         seed: 11,

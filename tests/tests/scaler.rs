@@ -67,6 +67,7 @@ impl Rig {
                 scaler: 0,
                 compute: 0,
                 update: 1,
+                early: false,
                 more: false,
                 inv_batch: 1.0,
                 deadline: 1_000_000,

@@ -11,12 +11,14 @@ use systole::driver::trace::{Span, TraceOptions};
 use systole::error::Error;
 use systole::npy::{Elements, round_f16};
 use systole::run::{Silent, TrainOptions, train};
-use systole_hdl::array::{L, P_IN, p_out};
+use systole_hdl::array::{P_IN, p_out};
 use systole_sim::rtl::wave::{TOP, Wave, half, partial_sum};
 use systole_sim::rtl::{HALF_PERIOD, PERIOD, groups};
 
 /// The smallest array: its simulator is built soonest.
 const N: usize = 2;
+/// The adder's latency, as the default machine has it.
+const L: usize = systole_isa::machine::Machine::DEFAULT.adder_latency as usize;
 
 fn options(path: &Path, span: Span) -> DeviceOptions {
     let trace = Some(TraceOptions { path: path.into(), span });
@@ -81,7 +83,7 @@ fn a_product_is_found_in_the_array() {
                 assert_eq!(partial_sum(pe_out[&(meet + L as u64)]).to_bits(), first.to_bits(), "the sum to below");
             }
             let after = first + value(a16[row * k + tile * N + 1]) * w(1);
-            let seen = f32::from_bits(columns[j].1[&(t + (p_out(N) + j) as u64)] as u32);
+            let seen = f32::from_bits(columns[j].1[&(t + (p_out(N, L) + j) as u64)] as u32);
             assert_eq!(seen.to_bits(), after.to_bits(), "column {j}, row {row}, tile {tile}");
             sums[j][row] = after;
         }

@@ -247,7 +247,7 @@ impl Flow {
             let first = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
             let target = format!(
                 "--85k --package CABGA381 --speed 6 --seed {seed} --out-of-context --freq {mhz} --json netlist.json \
-                 --textcfg routed.config --report report.json --timing-allow-fail"
+                 --report report.json --timing-allow-fail"
             );
             let arguments: Vec<String> = target.split(' ').map(String::from).collect();
             let second = self.run(FpgaTool::Nextpnr, &arguments, dir, ROUTING_LIMIT, progress)?;

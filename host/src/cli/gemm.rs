@@ -105,7 +105,7 @@ impl GemmArgs {
         let mut device = Device::open(&DeviceOptions { trace, ..self.device.options() })?;
         let product = multiply(&mut device, spec, &a, &b, bias.as_deref())?;
         drop(device);
-        self.trace.report();
+        self.trace.report(false);
         product.out.save(&self.out)?;
         let report = Report {
             m,

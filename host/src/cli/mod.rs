@@ -7,11 +7,13 @@ mod devices;
 mod eval;
 mod export;
 mod gemm;
+mod inspect;
 mod man;
 mod monitor;
 mod plan;
 mod progress;
 mod recipe;
+mod report;
 mod setup;
 #[cfg(unix)]
 mod sim;
@@ -38,15 +40,17 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Begin with: systole train --device model --epochs 3, then the same without --device.
 
-Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is malformed · 4 does not fit
-into the device · 5 device or link failed · 6 training cannot go on · 7 a tool is missing or failed · 8 a verification
-found a difference · 130 interrupted";
+Exit codes: 0 done · 2 impossible command line · 3 a file cannot be read or written, or is
+malformed · 4 does not fit into the device · 5 device or link failed · 6 training cannot go on ·
+7 a tool is missing or failed · 8 a verification found a difference · 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
+    Report(report::ReportArgs),
     Gemm(gemm::GemmArgs),
     Plan(plan::PlanArgs),
     #[command(subcommand)]
@@ -134,6 +138,8 @@ fn run(command: Command) -> Result<()> {
         Command::Train(a) => a.run(),
         Command::Eval(a) => a.run(),
         Command::Export(a) => a.run(),
+        Command::Inspect(a) => a.run(),
+        Command::Report(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Plan(a) => a.run(),
         Command::Bench(a) => a.run(),

@@ -148,7 +148,7 @@ impl SimArgs {
         }
         let served = serve::serve(&mut *device, &mut *line, &mut Keeper { stop, link });
         drop(device);
-        self.trace.report();
+        self.trace.report(served.is_err());
         served
     }
 }

@@ -40,9 +40,9 @@ impl TraceArgs {
         Ok(Some(TraceOptions { path: path.clone(), span }))
     }
 
-    /// Says on stderr what became of the trace.
-    pub(super) fn report(&self) {
-        if let Some(path) = &self.trace_fst {
+    /// Says on stderr what became of the trace. A command that failed says why it did, and of a trace only where there is one.
+    pub(super) fn report(&self, failed: bool) {
+        if let Some(path) = self.trace_fst.as_ref().filter(|p| !failed || p.exists()) {
             eprintln!("{}", outcome(path));
         }
     }

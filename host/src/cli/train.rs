@@ -21,16 +21,16 @@ use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, train
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  systole train --device model --epochs 3              the same bits as the hardware, in a fraction of a second
-  systole train --loss-scale-init 16777216             watch overflows being found, and the scale back off
+  systole train --device model --epochs 3              the hardware's bits, at once
+  systole train --loss-scale-init 16777216             watch the scale back off
   systole train --data DIR --model mlp:784-32-10       a folder with MNIST's files
   systole train --resume runs/digits-mlp-64-32-10-s0   continue a run, with its other flags repeated
   systole train --trace-fst s.fst --trace-start step:12   the hardware's signals in step 12")]
 pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to train on: the bundled `digits`, a CSV file (whole numbers 0..=255, the class last), or a folder in MNIST's
-    /// IDX format; files may be compressed with gzip [default: digits]
+    /// What to train on: the bundled `digits`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
+    /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
     #[arg(long, value_name = "digits|DIR|FILE")]
     data: Option<String>,
     /// A model file such as models/lenet-digits.toml; the settings in it are defaults of the flags below
@@ -109,7 +109,7 @@ impl TrainArgs {
             None => train(&options, &mut bars),
         };
         bars.finish();
-        self.trace.report();
+        self.trace.report(report.is_err());
         self.output.print(&report?, text);
         Ok(())
     }

@@ -13,15 +13,19 @@ use crate::error::{Error, Result};
 /// Extents and bytes; on failure, says what is wrong.
 fn parse(bytes: &[u8]) -> std::result::Result<(Vec<usize>, &[u8]), String> {
     type E<'a> = nom::error::Error<&'a [u8]>;
+    if bytes.len() < 4 {
+        return Err(format!("it ends within its magic: 4 bytes are needed, the file holds {}", bytes.len()));
+    }
     let (rest, (_, kind, dimensions)) = (tag::<_, _, E>(&[0u8, 0][..]), byte, byte)
         .parse(bytes)
         .map_err(|_| "it does not start as IDX does (two zeros, type, dimensions)".to_string())?;
     if kind != 8 {
         return Err(format!("its elements are of type {kind:#04x}; only bytes (0x08) are understood"));
     }
-    let (rest, extents) = count(be_u32::<_, E>, usize::from(dimensions))
-        .parse(rest)
-        .map_err(|_| "it ends within its header".to_string())?;
+    let (rest, extents) = count(be_u32::<_, E>, usize::from(dimensions)).parse(rest).map_err(|_| {
+        let whole = rest.len() / 4;
+        format!("it ends within its header: extent {} of {dimensions} is missing or cut off", whole + 1)
+    })?;
     let extents: Vec<usize> = extents.into_iter().map(|n| n as usize).collect();
     let n = extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or("its extents overflow")?;
     let (rest, data) = take::<_, _, E>(n)

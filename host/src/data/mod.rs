@@ -6,6 +6,7 @@
 
 mod csv_file;
 mod idx;
+mod npy_files;
 mod shuffle;
 
 use std::io::Read as _;
@@ -70,15 +71,23 @@ impl Dataset {
         Dataset::split("digits", rows, width)
     }
 
-    /// `digits`, a CSV file, or a folder (or one file of a pair) in the IDX format of MNIST; plain or compressed with gzip.
+    /// `digits`; a CSV or NPY file; or a folder with NPY files or with those of MNIST, in its IDX format. Plain, or compressed
+    /// with gzip.
     pub fn open(name: &str) -> Result<Dataset> {
         if name == "digits" {
             return Ok(Dataset::digits());
         }
         let path = Path::new(name);
         let kind = std::fs::metadata(path).map_err(Error::io("read", path))?;
+        let short = path.file_name().map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
+        if kind.is_dir() && npy_files::is_folder(path) {
+            return npy_files::open_folder(path, &short);
+        }
         if kind.is_dir() {
             return idx::open_folder(path);
+        }
+        if path.extension().is_some_and(|e| e == "npy") {
+            return npy_files::open_file(path, &short);
         }
         let bytes = read(path)?;
         let wrong = |reason| Error::Malformed { path: path.into(), format: "CSV", reason };

@@ -67,7 +67,11 @@ impl std::fmt::Debug for Device {
 impl Device {
     /// Opens a device and greets it.
     pub fn open(options: &DeviceOptions) -> Result<Device> {
-        let machine = machine(options)?;
+        Device::open_sized(options, machine(options)?)
+    }
+
+    /// Opens a device and greets it; a simulated one is built with these sizes, another has its own.
+    pub fn open_sized(options: &DeviceOptions, machine: Machine) -> Result<Device> {
         refuse_trace(options)?;
         match options.name.as_str() {
             "model" => Device::greet(model(machine, false)?, DeviceKind::Model, None, options),

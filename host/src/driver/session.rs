@@ -302,6 +302,11 @@ impl Session {
         self.device.link.scaler_get(SCALER)
     }
 
+    /// Replaces the loss scaler's state.
+    pub fn set_scaler(&mut self, words: &[u32; scaler::WORDS]) -> Result<()> {
+        self.device.link.scaler_set(SCALER, words)
+    }
+
     /// What the instruction at program word `pc` is for.
     pub fn label_of(&self, pc: u32) -> String {
         let instructions = self.compiled.predicted.iter().flat_map(|s| &s.instructions);

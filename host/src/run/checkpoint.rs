@@ -186,6 +186,11 @@ impl Checkpoint {
         self.metadata.get(key).map(String::as_str).ok_or_else(|| self.wrong(format!("its metadata lack {key:?}")))
     }
 
+    /// Where its data set was.
+    pub fn data_source(&self) -> Result<&str> {
+        self.fact("data_source").or_else(|_| self.fact("data"))
+    }
+
     /// How far the run had come.
     pub fn position(&self) -> Result<Position> {
         self.json("position")

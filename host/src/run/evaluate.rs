@@ -50,7 +50,7 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
     let batch = config["batch"].as_u64().and_then(|b| u32::try_from(b).ok());
     let options = TrainOptions {
         model: checkpoint.fact("model")?.into(),
-        data: data.map_or_else(|| checkpoint.fact("data").map(Into::into), Ok)?,
+        data: data.map_or_else(|| checkpoint.data_source().map(Into::into), Ok)?,
         batch: batch.unwrap_or(TrainOptions::default().batch),
         // state of the optimizer has no say in an evaluation
         momentum: 0.0,

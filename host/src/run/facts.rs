@@ -123,6 +123,16 @@ pub fn data_sha256(data: &Dataset) -> String {
     hex(hash)
 }
 
+/// Where a data set can be found again from any folder: its absolute path, or the name of a bundled one.
+pub fn data_source(data: &str) -> String {
+    let path = std::path::Path::new(data);
+    if path.exists() {
+        path.canonicalize().map_or_else(|_| data.into(), |p| p.display().to_string())
+    } else {
+        data.into()
+    }
+}
+
 /// SHA-256 of a program's words. It depends on the device's lanes and memories.
 pub fn program_sha256(compiled: &Compiled) -> String {
     let mut hash = Sha256::new();

@@ -34,7 +34,7 @@ pub fn train_on(device: Device, options: &TrainOptions, progress: &mut dyn Progr
     run(options, device, model, data, progress)
 }
 
-pub(super) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
+pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     options.check()?;
     let model = parse_model(&options.model)?;
     let data = Dataset::open(&options.data)?;
@@ -365,6 +365,7 @@ impl<'a> Run<'a> {
         let facts = [
             ("model", self.model.source.clone().unwrap_or_else(|| self.model.name.clone())),
             ("data", self.data.name.clone()),
+            ("data_source", facts::data_source(&self.options.data)),
             ("data_sha256", facts::data_sha256(&self.data)),
             ("seed", self.options.seed.to_string()),
             ("config", self.config.to_string()),
@@ -394,6 +395,7 @@ impl<'a> Run<'a> {
         };
         let weights = self.session.weights()?;
         self.logger.drain(&mut self.session.device().link, progress);
+        self.folder.flush()?;
         progress.finish();
         let at = &self.position;
         let khz = self.simulated as f64 / self.training_time.as_secs_f64() / 1000.0;
@@ -416,6 +418,10 @@ impl<'a> Run<'a> {
             run_dir: self.folder.path().display().to_string(),
         };
         self.folder.write_json("result.json", &report)?;
+        if let Err(e) = crate::report::write(self.folder.path()) {
+            // the run is safe without its pictures
+            progress.line(&format!("no report: {e}; `systole report` tries again"));
+        }
         Ok(report)
     }
 }

@@ -69,7 +69,16 @@ impl Bench {
         }
         let registers = Registers { address: Vec::new(), scalar: scalars };
         let (compute, deadline) = (self.nothing, 10_000_000);
-        let request = StepRequest { scaler: 0, compute, update: segment, more, inv_batch: 0.125, deadline, registers };
+        let request = StepRequest {
+            scaler: 0,
+            compute,
+            update: segment,
+            more,
+            early: false,
+            inv_batch: 0.125,
+            deadline,
+            registers,
+        };
         let ticket = link.step(&request).unwrap();
         link.step_reply(ticket).unwrap()
     }

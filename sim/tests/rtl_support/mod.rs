@@ -103,7 +103,8 @@ impl<P: Port> Client<P> {
         let mut frames: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
         self.partial = frames.pop().expect("split gives at least one").to_vec();
         for f in frames.into_iter().filter(|f| !f.is_empty()) {
-            let content = decode(f).expect("a device sends whole frames");
+            let content = decode(f)
+                .unwrap_or_else(|| panic!("{}: {} bytes are no frame: {:02x?}", self.device.name(), f.len(), f));
             let c = Content::parse(&content).expect("has a header");
             match Kind::from_u8(c.kind) {
                 Some(Kind::Log) => self.log.extend(c.body),

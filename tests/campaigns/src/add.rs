@@ -7,8 +7,7 @@
 use crate::campaign::{CampaignError, Cases, Class, Options, Row, Unit, check};
 use crate::grid::{self, SPECIALS};
 use crate::{soft, units};
-use crate::units::ADDER_LATENCY;
-use systole_hdl::float::PRODUCT_LATENCY;
+use systole_hdl::float::{PRODUCT_LATENCY, PSUM_LATENCIES};
 
 /// Exponent fields of 2^-48 and of 2^77.
 const LOWEST: u32 = 127 - 48;
@@ -31,12 +30,14 @@ fn possible(bits: u32) -> u32 {
 
 /// Every partial sum of a grid with every product of two FP16 numbers of a smaller one.
 struct Grid {
+    /// Of the adder.
+    latency: usize,
     sums: Vec<u32>,
     factors: Vec<(u16, u16)>,
 }
 
 impl Grid {
-    fn new() -> Grid {
+    fn new(latency: usize) -> Grid {
         // every exponent that a sum can have
         let mut sums: Vec<u32> =
             grid::singles(LOWEST..=HIGHEST, &grid::fractions(1)).into_iter().chain(SPECIALS).map(possible).collect();
@@ -46,12 +47,11 @@ impl Grid {
         let some: Vec<u16> = grid::halves().into_iter().filter(|h| h & 0x8000 == 0).step_by(7).collect();
         let others: Vec<u16> = grid::halves().into_iter().step_by(9).chain([0x8000, 0x7c00, 0x7e00, 1]).collect();
         let factors = some.iter().flat_map(|&a| others.iter().map(move |&b| (a, b))).collect();
-        Grid { sums, factors }
+        Grid { latency, sums, factors }
     }
 }
 
 const INPUTS: &[&str] = &["a", "b", "c"];
-const LATENCY: u64 = (PRODUCT_LATENCY + ADDER_LATENCY) as u64;
 
 fn expected(operands: &[u64], out: &mut [u64]) -> Class {
     let (a, b, c) = (soft::widen(operands[0] as u16), soft::widen(operands[1] as u16), operands[2] as u32);
@@ -63,13 +63,13 @@ fn expected(operands: &[u64], out: &mut [u64]) -> Class {
 
 impl Cases for Grid {
     fn name(&self) -> String {
-        "grid".into()
+        format!("grid, adder of {}", self.latency)
     }
     fn count(&self) -> u64 {
         self.sums.len() as u64 * self.factors.len() as u64
     }
     fn latency(&self) -> u64 {
-        LATENCY
+        (PRODUCT_LATENCY + self.latency) as u64
     }
     fn inputs(&self) -> &'static [&'static str] {
         INPUTS
@@ -100,6 +100,8 @@ enum Kind {
 
 /// Random operands of one kind.
 struct Random {
+    /// Of the adder.
+    latency: usize,
     kind: Kind,
     seed: u64,
     count: u64,
@@ -107,13 +109,13 @@ struct Random {
 
 impl Cases for Random {
     fn name(&self) -> String {
-        format!("{:?}", self.kind).to_lowercase()
+        format!("{:?}, adder of {}", self.kind, self.latency).to_lowercase()
     }
     fn count(&self) -> u64 {
         self.count
     }
     fn latency(&self) -> u64 {
-        LATENCY
+        (PRODUCT_LATENCY + self.latency) as u64
     }
     fn inputs(&self) -> &'static [&'static str] {
         INPUTS
@@ -143,10 +145,14 @@ impl Cases for Random {
 }
 
 pub fn run(options: &Options) -> Result<Vec<Row>, CampaignError> {
-    let unit = Unit::build(units::AddUnit::default(), "add_unit")?;
-    let mut rows = vec![check(&unit, &Grid::new(), options)?];
-    for kind in [Kind::Cancel, Kind::Tie, Kind::Any] {
-        rows.push(check(&unit, &Random { kind, seed: options.seed, count: 50_000_000 }, options)?);
+    let mut rows = Vec::new();
+    for latency in PSUM_LATENCIES {
+        let unit = Unit::build(units::AddUnit::new(latency), &format!("add_unit_{latency}"))?;
+        rows.push(check(&unit, &Grid::new(latency), options)?);
+        for kind in [Kind::Cancel, Kind::Tie, Kind::Any] {
+            let cases = Random { latency, kind, seed: options.seed, count: 50_000_000 };
+            rows.push(check(&unit, &cases, options)?);
+        }
     }
     Ok(rows)
 }
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_grid_holds_what_the_campaign_promises() {
-        let grid = Grid::new();
+        let grid = Grid::new(3);
         assert!(grid.count() >= 100_000_000, "{}", grid.count());
         assert!(grid.sums.iter().all(|&s| possible(s) == s));
     }

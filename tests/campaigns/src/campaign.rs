@@ -260,7 +260,7 @@ pub fn write(name: &str, rows: &[Row], options: &Options) -> Result<PathBuf, Cam
     text += "name,cases,nan,infinite,subnormal,zero,normal,differences,seed,design_sha256,threads,seconds\n";
     for r in rows {
         text += &format!(
-            "{},{},{},{},{},{},{},{},{},{},{},{:.1}\n",
+            "\"{}\",{},{},{},{},{},{},{},{},{},{},{:.1}\n",
             r.name,
             r.cases,
             r.nan,

@@ -61,9 +61,6 @@ impl Logic for ProductUnit {
     }
 }
 
-/// Cycles of the array's adder.
-pub const ADDER_LATENCY: usize = 3;
-
 /// FP16 a and b, FP32 c; a·b + c by every unit of the array's path.
 #[derive(LogicBlock)]
 pub struct AddUnit {
@@ -84,8 +81,9 @@ pub struct AddUnit {
     _wait: usize,
 }
 
-impl Default for AddUnit {
-    fn default() -> Self {
+impl AddUnit {
+    /// With an adder of `latency` cycles.
+    pub fn new(latency: usize) -> Self {
         AddUnit {
             clock: Default::default(),
             a: copies(),
@@ -97,7 +95,7 @@ impl Default for AddUnit {
             product: copies(),
             encode: copies(),
             line: many(COPIES * PRODUCT_LATENCY),
-            add: (0..COPIES).map(|_| PsumAdd::new(ADDER_LATENCY)).collect(),
+            add: (0..COPIES).map(|_| PsumAdd::new(latency)).collect(),
             decode: copies(),
             _n: COPIES,
             _wait: PRODUCT_LATENCY,

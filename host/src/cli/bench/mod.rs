@@ -3,7 +3,9 @@
 mod fpga;
 mod gemm;
 mod link;
+mod model;
 mod optimizers;
+mod roofline;
 mod sim;
 mod step;
 
@@ -11,27 +13,33 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use systole_isa::machine::Machine;
 
 use super::{DeviceArgs, OutputArgs};
 use crate::compile::{self, Optimizer};
-use crate::data::Dataset;
+use crate::data::{Dataset, Rows};
 use crate::driver::Device;
 use crate::driver::session::{Session, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Model, initialize};
 use crate::run::TrainOptions;
 
-/// Measure the device
+/// Measure the device: docs/bench/README.md explains each number
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
-    /// Cycles and utilisation of products: squares, and the three products of real layers
+    /// Cycles and utilisation of products: squares, and forward, dW and dX of real layers
     Gemm(Common),
-    /// Cycles of a whole training step, and how they split; cycles per parameter of every optimizer's update
-    Step(Common),
-    /// How fast the simulated hardware is simulated
+    /// Cycles of a whole training step in the steady state, split by cause; a roofline; cycles per parameter of every
+    /// optimizer's update
+    Step(step::StepArgs),
+    /// Cycles per parameter of every optimizer's update alone
+    Optimizers(Common),
+    /// How fast the simulated hardware is simulated, for arrays of 4, 8 and 16 lanes
     Sim(Common),
     Link(link::LinkArgs),
     Fpga(fpga::FpgaArgs),
+    /// Microseconds per training step of the model, on one thread (give --device model)
+    Model(Common),
 }
 
 #[derive(Debug, Args)]
@@ -85,9 +93,14 @@ impl Bench {
         match self {
             Bench::Gemm(c) => gemm::run(c),
             Bench::Step(c) => step::run(c),
+            Bench::Optimizers(c) => {
+                let rows = optimizers::measure(&c.device.options())?;
+                c.publish(rows, optimizers::text)
+            }
             Bench::Sim(c) => sim::run(c),
             Bench::Link(a) => a.run(),
             Bench::Fpga(a) => a.run(),
+            Bench::Model(c) => model::run(c),
         }
     }
 }
@@ -96,16 +109,54 @@ fn cell<T: std::fmt::Display>(v: Option<T>) -> String {
     v.map_or("–".into(), |v| v.to_string())
 }
 
-/// The default network on the digits.
-fn digits_session(device: Device) -> Result<(Session, Dataset)> {
-    let options = TrainOptions::default();
-    let data = Dataset::digits();
-    let model = Model::mlp(&options.model)
-        .map_err(|e| Error::InvalidModel { spec: options.model.clone(), reason: e.to_string() })?;
-    let compiled =
-        compile::network(&model.graph, options.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
-            .map_err(|e| Error::from_compiler(&model.name, e))?;
-    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-    let session = Session::start(device, compiled, &weights, &options.scaler(), data.scale)?;
-    Ok((session, data))
+/// A network, a batch size, and how many steps to measure.
+struct Workload {
+    model: &'static str,
+    batch: u32,
+    steps: usize,
+    /// It needs larger memories than the default machine has.
+    large: bool,
+}
+
+const WORKLOADS: [Workload; 2] = [
+    Workload { model: "mlp:64-32-10", batch: 32, steps: 12, large: false },
+    Workload { model: "mlp:784-128-10", batch: 64, steps: 3, large: true },
+];
+
+/// Rows of made-up data; what is measured does not depend on values.
+const ROWS: usize = 640;
+
+impl Workload {
+    /// The sizes of a simulated device: the default ones, or planes that hold a 784-128-10 network with its batches.
+    fn machine(&self, lanes: u32) -> Machine {
+        let usual = Machine::with_lanes(lanes);
+        let large = Machine { hmem_words: 1 << 19, smem_words: 1 << 18, mask_bits: 1 << 16, ..usual };
+        if self.large { large } else { usual }
+    }
+
+    fn session(&self, common: &Common) -> Result<(Session, Rows)> {
+        self.session_with(common, common.device.lanes.unwrap_or(Machine::DEFAULT.lanes))
+    }
+
+    /// The network with its data on a device of `lanes` lanes: the digits where they fit, made-up rows else.
+    fn session_with(&self, common: &Common, lanes: u32) -> Result<(Session, Rows)> {
+        let device = Device::open_sized(&common.device.options(), self.machine(lanes))?;
+        let options = TrainOptions::default();
+        let model = Model::mlp(self.model)
+            .map_err(|e| Error::InvalidModel { spec: self.model.into(), reason: e.to_string() })?;
+        let compiled =
+            compile::network(&model.graph, self.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
+                .map_err(|e| Error::from_compiler(&model.name, e))?;
+        let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+        let digits = Dataset::digits();
+        let width = model.graph.input_features();
+        let rows = if width == digits.width {
+            digits.train
+        } else {
+            let features = (0..ROWS * width).map(|i| (i * 7 % 17 * (i % 5 / 4)) as u8).collect();
+            Rows { features, labels: (0..ROWS).map(|i| (i * 3 % 10) as u8).collect() }
+        };
+        let session = Session::start(device, compiled, &weights, &options.scaler(), digits.scale)?;
+        Ok((session, rows))
+    }
 }
