@@ -1,113 +1,14 @@
 //! Compiled networks, executed by the model's fetcher and engines, against the FP64 reference.
 
+mod bench;
+
+use bench::{Bench, MOMENTUM, doubles, largest, pixels, rounded};
 use half::f16;
-use systole::compile::{self, CompileError, Compiled, Optimizer, PADDED_LABEL, TensorPlace};
+use systole::compile::{self, CompileError, Optimizer, PADDED_LABEL};
 use systole::graph::{Model, initialize};
 use systole::reference;
 use systole_isa::machine::Machine;
-use systole_isa::regs::Space;
 use systole_isa::{flag, sreg};
-use systole_sim::model::exec::Fetcher;
-use systole_sim::model::memory::Memory;
-
-const MOMENTUM: Optimizer = Optimizer::Sgd { momentum: true };
-
-/// The model without firmware: memories and a fetcher.
-struct Bench {
-    compiled: Compiled,
-    memory: Memory,
-    fetcher: Fetcher,
-}
-
-impl Bench {
-    fn new(compiled: Compiled) -> Bench {
-        let mut memory = Memory::new(compiled.machine);
-        for (i, &w) in compiled.program.iter().enumerate() {
-            assert!(memory.set(Space::Program, i as u32, w));
-        }
-        for u in &compiled.uploads {
-            let size = u.space.element_bytes() as usize;
-            for (i, bytes) in u.data.chunks(size).enumerate() {
-                let (r, c) = (i as u32 / u.row_len, i as u32 % u.row_len);
-                let value = bytes.iter().rev().fold(0, |v, &b| v << 8 | b as u32);
-                assert!(memory.set(u.space, u.addr.offset_by((r * u.pitch + c) as i32).0, value));
-            }
-        }
-        Bench { compiled, memory, fetcher: Fetcher::default() }
-    }
-
-    fn write(&mut self, p: TensorPlace, values: &[f32]) {
-        for (i, &v) in values.iter().enumerate() {
-            let (r, c) = (i as u32 / p.cols, i as u32 % p.cols);
-            let bits = if p.space == Space::Hmem { f16::from_f32(v).to_bits() as u32 } else { v.to_bits() };
-            assert!(self.memory.set(p.space, p.addr.offset_by((r * p.pitch + c) as i32).0, bits));
-        }
-    }
-
-    fn read(&self, p: TensorPlace) -> Vec<f32> {
-        let element = |i: u32| {
-            let at = p.addr.offset_by((i / p.cols * p.pitch + i % p.cols) as i32).0;
-            let bits = self.memory.get(p.space, at).unwrap();
-            if p.space == Space::Hmem { f16::from_bits(bits as u16).to_f32() } else { f32::from_bits(bits) }
-        };
-        (0..p.rows * p.cols).map(element).collect()
-    }
-
-    fn parameters(&mut self, values: &[Vec<f32>]) {
-        for (p, v) in self.compiled.parameters.clone().iter().zip(values) {
-            self.write(p.master, v);
-            self.write(p.half, v);
-        }
-    }
-
-    fn batch(&mut self, slot: usize, x: &[f32], labels: &[u32]) {
-        let s = self.compiled.slots[slot].clone();
-        self.write(s.input, x);
-        let labels: Vec<f32> = labels.iter().map(|&l| l as f32).collect();
-        self.write(s.labels, &labels);
-        for (r, v) in s.registers {
-            self.fetcher.set_areg(r as usize, v);
-        }
-    }
-
-    fn scalars(&mut self, valid: usize, scale: i8, lr: f32, momentum: f32) {
-        let inv = 1.0 / valid as f32;
-        let s = &mut self.memory.sregs;
-        s[sreg::INV_BATCH] = inv.to_bits();
-        s[sreg::LOSS_SEED] = (inv * 2f32.powi(scale as i32)).to_bits();
-        s[sreg::NEG_LR] = (-lr).to_bits();
-        s[sreg::MOMENTUM] = momentum.to_bits();
-        self.fetcher.exponent = -scale;
-    }
-
-    fn run(&mut self, segment: u32) {
-        self.fetcher.push(self.compiled.segments[segment as usize].addr, 0);
-        self.fetcher.advance(&mut self.memory, u64::MAX);
-        assert!(!self.fetcher.busy() && self.fetcher.trapped.is_none(), "trapped");
-    }
-
-    fn sreg(&self, i: usize) -> f32 {
-        f32::from_bits(self.memory.sregs[i])
-    }
-}
-
-/// Numbers that FP16 holds exactly, in [0, 1].
-fn pixels(n: usize, seed: usize) -> Vec<f32> {
-    (0..n).map(|i| ((i * 7919 + seed * 104_729 + i * i % 101) % 17) as f32 / 16.0).collect()
-}
-
-fn doubles(p: &[Vec<f32>]) -> Vec<Vec<f64>> {
-    p.iter().map(|t| t.iter().map(|&v| v as f64).collect()).collect()
-}
-
-/// Parameters as the products see them.
-fn rounded(p: &[Vec<f32>]) -> Vec<Vec<f64>> {
-    p.iter().map(|t| t.iter().map(|&v| f16::from_f32(v).to_f64()).collect()).collect()
-}
-
-fn largest(v: &[f64]) -> f64 {
-    v.iter().fold(0.0, |a, v| a.max(v.abs()))
-}
 
 /// One step: loss, right rows, gradients, updated parameters and moments; `padded` rows at the end count for nothing.
 fn step(model: &str, batch: usize, padded: usize, machine: Machine, slot: usize) {

@@ -36,7 +36,7 @@ impl Machine {
         hmem_words: 1 << 17,
         smem_words: 1 << 16,
         mask_bits: 1 << 15,
-        pmem_words: 1 << 12,
+        pmem_words: 1 << 15,
         acc_rows: 256,
         firmware_bytes: 64 << 10,
         rx_ring_bytes: 8 << 10,

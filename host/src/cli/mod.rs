@@ -10,6 +10,7 @@ mod gemm;
 mod inspect;
 mod man;
 mod monitor;
+mod plan;
 mod progress;
 mod recipe;
 mod report;
@@ -51,6 +52,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Report(report::ReportArgs),
     Gemm(gemm::GemmArgs),
+    Plan(plan::PlanArgs),
     #[command(subcommand)]
     Bench(bench::Bench),
     #[command(subcommand)]
@@ -139,6 +141,7 @@ fn run(command: Command) -> Result<()> {
         Command::Inspect(a) => a.run(),
         Command::Report(a) => a.run(),
         Command::Gemm(a) => a.run(),
+        Command::Plan(a) => a.run(),
         Command::Bench(a) => a.run(),
         Command::Board(a) => a.run(),
         Command::Verify(a) => a.run(),

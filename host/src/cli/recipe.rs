@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::compile::{Clip, Master};
 use crate::error::{Error, Result};
+use crate::graph::Settings;
 use crate::run::options::{LARGEST_SCALE, LossScale, OptimizerName, TrainOptions, exponent_between, power_of_two};
 
 /// Where weight decay goes.
@@ -93,9 +94,9 @@ pub(super) struct RecipeArgs {
 #[command(next_help_heading = "Loss scaling")]
 pub(super) struct ScalerArgs {
     /// `dynamic` grows and backs off, a power of two stays, `none` is 1. A step whose weight gradients overflow is skipped
-    /// in any case
-    #[arg(long, default_value = "dynamic", value_name = "none|dynamic|POWER_OF_TWO", allow_negative_numbers = true)]
-    loss_scale: String,
+    /// in any case [default: dynamic]
+    #[arg(long, value_name = "none|dynamic|POWER_OF_TWO", allow_negative_numbers = true)]
+    loss_scale: Option<String>,
     /// First scale of `--loss-scale dynamic` [default: 65536]
     #[arg(long, value_name = "POWER_OF_TWO", allow_negative_numbers = true)]
     loss_scale_init: Option<String>,
@@ -134,6 +135,15 @@ fn only(given: Option<impl ToString>, flag: &str, holds: bool, why: &str) -> Res
 }
 
 impl RecipeArgs {
+    /// With a model file's settings where no flag says otherwise; they are those of sgd.
+    pub(super) fn or(mut self, file: &Settings) -> RecipeArgs {
+        if self.optimizer == OptimizerName::Sgd {
+            self.lr = self.lr.or(file.lr);
+            self.momentum = self.momentum.or(file.momentum);
+        }
+        self
+    }
+
     /// Writes the flags into `o`.
     pub(super) fn apply(&self, o: &mut TrainOptions) -> Result<()> {
         use OptimizerName as Name;
@@ -184,9 +194,15 @@ impl RecipeArgs {
 }
 
 impl ScalerArgs {
+    /// With a model file's settings where no flag says otherwise.
+    pub(super) fn or(mut self, file: &Settings) -> ScalerArgs {
+        self.loss_scale = self.loss_scale.or_else(|| file.loss_scale.clone());
+        self
+    }
+
     /// Writes the flags into `o`.
     pub(super) fn apply(&self, o: &mut TrainOptions) -> Result<()> {
-        o.loss_scale = self.loss_scale.parse()?;
+        o.loss_scale = self.loss_scale.as_deref().unwrap_or("dynamic").parse()?;
         let dynamic = o.loss_scale == LossScale::Dynamic;
         let moves = |flag: &str, given: Option<String>| {
             only(given, flag, dynamic, "only --loss-scale dynamic moves; a fixed scale has no use for it")

@@ -12,7 +12,7 @@ use super::{DeviceArgs, OutputArgs};
 use crate::driver::device::DeviceOptions;
 use crate::driver::trace::Span;
 use crate::error::Result;
-use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patiently};
+use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, train, train_patiently};
 
 /// Train a network
 ///
@@ -30,21 +30,25 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
     /// What to train on: the bundled `digits`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
-    /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip
-    #[arg(long, default_value = "digits", value_name = "digits|DIR|FILE")]
-    data: String,
-    /// The network: fully connected layers with ReLU between them, or a file that holds this notation
-    #[arg(long, default_value = "mlp:64-32-10", value_name = "mlp:IN-HIDDEN-…-OUT|FILE")]
-    model: String,
-    /// Passes over the training rows
-    #[arg(long, default_value_t = 20, value_name = "COUNT", allow_negative_numbers = true)]
-    epochs: u32,
-    /// Rows per step; a last, smaller batch is used as it is
-    #[arg(long, default_value_t = 32, value_name = "ROWS", allow_negative_numbers = true)]
-    batch: u32,
+    /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
+    #[arg(long, value_name = "digits|DIR|FILE")]
+    data: Option<String>,
+    /// A model file such as models/lenet-digits.toml; the settings in it are defaults of the flags below
+    #[arg(value_name = "MODEL.toml", conflicts_with = "model")]
+    model_file: Option<String>,
+    /// The network: a model file, or fully connected layers with ReLU between them in this notation [default: mlp:64-32-10]
+    #[arg(long, value_name = "mlp:IN-HIDDEN-…-OUT|FILE")]
+    model: Option<String>,
+    /// Passes over the training rows [default: 20]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    epochs: Option<u32>,
+    /// Rows per step; a last, smaller batch is used as it is [default: 32]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
+    batch: Option<u32>,
     /// Seed of initial weights and of the order of the rows. Equal seeds give equal weights, bit for bit, on any device
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    seed: u64,
+    /// [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// Show the firmware's log
     #[arg(long)]
     log: bool,
@@ -79,13 +83,16 @@ pub(super) struct TrainArgs {
 
 impl TrainArgs {
     pub(super) fn run(self) -> Result<()> {
+        let usual = TrainOptions::default();
+        let model = self.model_file.or(self.model).unwrap_or(usual.model);
+        let file = model_settings(&model)?;
         let mut options = TrainOptions {
             device: DeviceOptions { trace: self.trace.options(Span::Steps(1..=1))?, ..self.device.options() },
-            data: self.data,
-            model: self.model,
-            epochs: self.epochs,
-            batch: self.batch,
-            seed: self.seed,
+            data: self.data.or_else(|| file.data.clone()).unwrap_or(usual.data),
+            model,
+            epochs: self.epochs.or(file.epochs).unwrap_or(usual.epochs),
+            batch: self.batch.or(file.batch).unwrap_or(usual.batch),
+            seed: self.seed.or(file.seed).unwrap_or(usual.seed),
             log: self.log,
             firmware_elf: self.firmware_elf,
             runs: self.runs,
@@ -94,8 +101,8 @@ impl TrainArgs {
             resume: self.resume,
             ..TrainOptions::default()
         };
-        self.recipe.apply(&mut options)?;
-        self.scaler.apply(&mut options)?;
+        self.recipe.or(&file).apply(&mut options)?;
+        self.scaler.or(&file).apply(&mut options)?;
         let mut bars = Bars::new(self.output.non_interactive);
         let report = match self.reconnect {
             Some(seconds) => train_patiently(&options, Duration::from_secs(seconds.into()), &mut bars),

@@ -47,6 +47,20 @@ pub(crate) struct Layer {
     pub(crate) value: NodeId,
 }
 
+/// Whether the graph is dense layers on vectors, each with at most a ReLU behind it, and softmax cross-entropy.
+pub(crate) fn is_chain(graph: &Graph) -> bool {
+    let last = graph.nodes.len() - 1;
+    graph.nodes.iter().enumerate().all(|(i, n)| {
+        let known = match n.op {
+            Op::Input | Op::Dense { .. } => n.shape.len() == 1,
+            Op::Relu => matches!(graph.node(n.inputs[0]).op, Op::Dense { .. }),
+            Op::SoftmaxCrossEntropy => matches!(graph.node(n.inputs[0]).op, Op::Dense { .. }),
+            _ => false,
+        };
+        known && n.inputs.iter().all(|x| x.0 + 1 == i) && (i == last || graph.users(NodeId(i)).len() == 1)
+    })
+}
+
 /// The graph as a chain of layers, or what in it has no rule.
 pub(crate) fn layers(graph: &Graph) -> Result<Vec<Layer>, CompileError> {
     let unsupported = |node: NodeId, why| CompileError::Unsupported { node: graph.node(node).name.clone(), why };
@@ -80,7 +94,10 @@ pub(crate) fn layers(graph: &Graph) -> Result<Vec<Layer>, CompileError> {
                 }
                 _ => return Err(unsupported(id, "a ReLU must follow a dense layer")),
             },
-            Op::SoftmaxCrossEntropy => {
+            _ if node.op != Op::SoftmaxCrossEntropy => {
+                return Err(unsupported(id, "it is no dense layer, ReLU or softmax cross-entropy"));
+            }
+            _ => {
                 if previous != Some(node.inputs[0]) || layers.last().is_some_and(|l| l.relu) {
                     return Err(unsupported(id, "the loss must follow a dense layer"));
                 }

@@ -8,7 +8,8 @@
 //! | `schedule` | dependences, issue order, wait distances |
 //! | `build` | views, products and vector operations over planned tensors |
 //! | `chain` | a graph as layers, a batch as parts |
-//! | `network` | declares a network's tensors and emits its forward and backward passes |
+//! | `network` | a chain of dense layers: declares its tensors and emits its forward and backward passes in overlapping chunks |
+//! | `ops` | any other graph: one emitter per operation, forward beside backward; memory by lifetime |
 //! | `loss` | softmax cross-entropy, its gradient, right predictions |
 //! | [`optimizer`] | optimizers, and what is around them: decay, clipping, accumulation, averages |
 //! | `gemm` | one product by itself |
@@ -27,6 +28,7 @@ mod chain;
 mod gemm;
 mod loss;
 mod network;
+mod ops;
 mod schedule;
 
 pub use gemm::{CompiledGemm, GemmSpec, gemm};

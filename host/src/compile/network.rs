@@ -94,7 +94,8 @@ struct Network<'a> {
     planned: Vec<PlannedTensor>,
 }
 
-/// Compiles `graph` for batches of `batch` rows on `machine`.
+/// Compiles `graph` for batches of `batch` rows on `machine`: a chain of dense layers with the batch cut into chunks that
+/// overlap, anything else layer by layer.
 pub fn network(
     graph: &Graph,
     batch: u32,
@@ -113,8 +114,14 @@ pub fn network(
     for node in &graph.nodes {
         size(&format!("features of `{}`", node.name), node.features as u64, 32767 - 2 * machine.lanes as u64)?;
     }
-    size("number of classes less one", graph.classes().saturating_sub(1) as u64, super::PADDED_LABEL as u64 - 1)?;
-    let net = declare(graph, batch, recipe.into(), machine)?;
+    if graph.classes() > 0 {
+        size("number of classes less one", graph.classes() as u64 - 1, super::PADDED_LABEL as u64 - 1)?;
+    }
+    let recipe = recipe.into();
+    if !super::chain::is_chain(graph) {
+        return super::ops::network(graph, batch, recipe, machine);
+    }
+    let net = declare(graph, batch, recipe, machine)?;
     let mut error = None;
     let mut tried: Vec<Plan> = Vec::new();
     let mut found: Vec<(u64, Plan)> = Vec::new();
@@ -209,31 +216,8 @@ fn declare(graph: &Graph, batch: u32, recipe: Recipe, machine: Machine) -> Resul
     }
     let classes = graph.classes() as u32;
     let ramp = d.single("class numbers".into(), Class::Workspace, 1, (1, classes, classes));
-    let (wide, folded, narrow) = ((classes, batch, batch), (classes.div_ceil(2), batch, batch), (1, batch, batch));
     let mut scratch = Vec::new();
-    for (name, plane, shape) in [
-        ("shifted", 0, wide),
-        ("exp 0", 0, wide),
-        ("exp 1", 0, wide),
-        ("exp 2", 1, wide),
-        ("exp 3", 1, wide),
-        ("onehot", 1, wide),
-        ("onehot·seed", 1, wide),
-        ("maximum", 1, folded),
-        ("sum", 0, folded),
-        ("valid", 1, narrow),
-        ("seed", 0, narrow),
-        ("factor", 1, narrow),
-        ("row loss", 1, narrow),
-        ("right", 0, narrow),
-        ("reciprocal 0", 0, narrow),
-        ("reciprocal 1", 1, narrow),
-        ("reciprocal 2", 1, narrow),
-        ("log 0", 0, narrow),
-        ("log 1", 0, narrow),
-        ("log 2", 1, narrow),
-        ("log 3", 1, narrow),
-    ] {
+    for (name, plane, shape) in loss_scratch(classes, batch) {
         scratch.push(d.single(format!("loss {name}"), Class::Workspace, plane, shape));
     }
     let shapes: Vec<_> = layers.iter().flat_map(|l| [(l.outputs, l.inputs), (1, l.outputs)]).collect();
@@ -270,6 +254,67 @@ fn declare(graph: &Graph, batch: u32, recipe: Recipe, machine: Machine) -> Resul
     })
 }
 
+/// Temporaries of the loss, in the order in which [`loss_tensors`] takes them: name, plane of `smem`, shape and pitch.
+pub(super) fn loss_scratch(classes: u32, batch: u32) -> Vec<(&'static str, u32, (u32, u32, u32))> {
+    let (wide, folded, narrow) = ((classes, batch, batch), (classes.div_ceil(2), batch, batch), (1, batch, batch));
+    vec![
+        ("shifted", 0, wide),
+        ("exp 0", 0, wide),
+        ("exp 1", 0, wide),
+        ("exp 2", 1, wide),
+        ("exp 3", 1, wide),
+        ("onehot", 1, wide),
+        ("onehot·seed", 1, wide),
+        ("maximum", 1, folded),
+        ("sum", 0, folded),
+        ("valid", 1, narrow),
+        ("seed", 0, narrow),
+        ("factor", 1, narrow),
+        ("row loss", 1, narrow),
+        ("right", 0, narrow),
+        ("reciprocal 0", 0, narrow),
+        ("reciprocal 1", 1, narrow),
+        ("reciprocal 2", 1, narrow),
+        ("log 0", 0, narrow),
+        ("log 1", 0, narrow),
+        ("log 2", 1, narrow),
+        ("log 3", 1, narrow),
+    ]
+}
+
+/// The loss's operands from its temporaries.
+pub(super) fn loss_tensors(
+    (classes, batch): (u32, u32),
+    logits: Matrix,
+    gradient: Matrix,
+    labels: Matrix,
+    ramp: Matrix,
+    temporaries: &[Matrix],
+) -> LossTensors {
+    let scratch = |i: usize| temporaries[i];
+    LossTensors {
+        classes,
+        batch,
+        logits,
+        gradient,
+        labels,
+        ramp: ramp.t(),
+        shifted: scratch(0),
+        wide: [[scratch(1), scratch(2)], [scratch(3), scratch(4)]],
+        onehot: scratch(5),
+        onehot_seed: scratch(6),
+        maximum: scratch(7),
+        sum: scratch(8),
+        valid: scratch(9),
+        seed: scratch(10),
+        factor: scratch(11),
+        row_loss: scratch(12),
+        right: scratch(13),
+        narrow: [[scratch(14), scratch(14)], [scratch(15), scratch(16)]],
+        narrow_log: [[scratch(17), scratch(18)], [scratch(19), scratch(20)]],
+    }
+}
+
 impl Network<'_> {
     fn matrix(&self, tensor: usize) -> Matrix {
         Matrix::of(&self.places[tensor])
@@ -292,29 +337,11 @@ impl Network<'_> {
 
     fn loss_tensors(&self) -> LossTensors {
         let last = self.tensors.last().expect("a network has layers");
-        let s = |i: usize| self.matrix(self.scratch[i]);
+        let scratch: Vec<Matrix> = self.scratch.iter().map(|&t| self.matrix(t)).collect();
         let labels = Matrix { base: Base::indexed(Addr(0), LABEL_REGISTER), ..self.matrix(self.slots[0].1) };
-        LossTensors {
-            classes: self.graph.classes() as u32,
-            batch: self.batch,
-            logits: self.matrix(last.value),
-            gradient: self.matrix(last.value_gradient),
-            labels,
-            ramp: self.matrix(self.ramp).t(),
-            shifted: s(0),
-            wide: [[s(1), s(2)], [s(3), s(4)]],
-            onehot: s(5),
-            onehot_seed: s(6),
-            maximum: s(7),
-            sum: s(8),
-            valid: s(9),
-            seed: s(10),
-            factor: s(11),
-            row_loss: s(12),
-            right: s(13),
-            narrow: [[s(14), s(14)], [s(15), s(16)]],
-            narrow_log: [[s(17), s(18)], [s(19), s(20)]],
-        }
+        let (logits, gradient) = (self.matrix(last.value), self.matrix(last.value_gradient));
+        let (classes, ramp) = (self.graph.classes() as u32, self.matrix(self.ramp));
+        loss_tensors((classes, self.batch), logits, gradient, labels, ramp, &scratch)
     }
 
     fn forward(&self, b: &mut Builder, Part { start, rows }: Part, training: bool) {
@@ -356,7 +383,7 @@ impl Network<'_> {
         for step in differentiate(self.graph) {
             match step.op {
                 // The loss is emitted with its chunk of the forward pass; a ReLU's derivative is the mask of a product.
-                GradientOp::Loss | GradientOp::Relu => {}
+                GradientOp::Loss | GradientOp::Relu | GradientOp::Node(_) => {}
                 GradientOp::DenseInput => {
                     let i = layer_of(step.node);
                     let (l, t, below) = (&self.layers[i], &self.tensors[i], &self.tensors[i - 1]);

@@ -34,6 +34,18 @@ pub enum Lifetime {
     Resident,
     /// Within a step.
     Step,
+    /// From one instruction to another, counted over all segments; its memory serves others before and after.
+    Span(u32, u32),
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lifetime::Resident => write!(f, "resident"),
+            Lifetime::Step => write!(f, "step"),
+            Lifetime::Span(first, last) => write!(f, "{first}..={last}"),
+        }
+    }
 }
 
 /// One planned tensor.
@@ -79,10 +91,35 @@ impl MemoryPlan {
         self.tensors.iter().filter(|t| t.class == class).map(PlannedTensor::bytes).sum()
     }
 
-    /// Elements in use in one plane.
+    /// Bytes of one class if the same network were trained in FP32: no FP16 copies of weights, and four bytes where there are
+    /// two.
+    pub fn class_bytes_fp32(&self, class: Class) -> u32 {
+        let bytes = |t: &PlannedTensor| match (t.space, class) {
+            (Space::Hmem, Class::Weights) => 0,
+            (Space::Hmem, _) => 2 * t.bytes(),
+            _ => t.bytes(),
+        };
+        self.tensors.iter().filter(|t| t.class == class).map(bytes).sum()
+    }
+
+    /// Bytes of the tensors that are alive together, at the worst moment.
+    pub fn peak_bytes(&self) -> u32 {
+        let alive = |t: &PlannedTensor, at: u32| match t.lifetime {
+            Lifetime::Span(first, last) => (first..=last).contains(&at),
+            _ => true,
+        };
+        let starts = self.tensors.iter().filter_map(|t| match t.lifetime {
+            Lifetime::Span(first, _) => Some(first),
+            _ => None,
+        });
+        let live = |at: u32| self.tensors.iter().filter(|t| alive(t, at)).map(PlannedTensor::bytes).sum();
+        starts.chain([0]).map(live).max().unwrap_or(0)
+    }
+
+    /// Elements of one plane that some tensor uses at some time: the end of the last one.
     pub fn plane_words(&self, space: Space, plane: u32) -> u32 {
         let here = |t: &&PlannedTensor| t.space == space && t.addr.plane() == plane;
-        self.tensors.iter().filter(here).map(|t| t.words).sum()
+        self.tensors.iter().filter(here).map(|t| t.addr.offset() + t.words).max().unwrap_or(0)
     }
 }
 
@@ -92,14 +129,18 @@ impl fmt::Display for MemoryPlan {
         writeln!(f, "{:width$}  {:<11}  memory  {:>7}  {:>8}  life", "tensor", "class", "offset", "bytes")?;
         for t in &self.tensors {
             let memory = format!("{}{}", memory_name(t.space), t.addr.plane());
-            let (class, life) = (format!("{:?}", t.class), format!("{:?}", t.lifetime).to_lowercase());
+            let (class, life) = (format!("{:?}", t.class), t.lifetime.to_string());
             let (offset, bytes) = (t.addr.offset(), t.bytes());
             let class = class.to_lowercase();
             writeln!(f, "{:width$}  {class:<11}  {memory:<6}  {offset:>7}  {bytes:>8}  {life}", t.name)?;
         }
+        writeln!(f, "{:<12}  {:>9}  {:>11}  {:>5}", "bytes", "mixed", "all in FP32", "ratio")?;
         for class in Class::ALL {
-            writeln!(f, "total {:<12} {:>9} bytes", format!("{class:?}").to_lowercase(), self.class_bytes(class))?;
+            let (mixed, single) = (self.class_bytes(class), self.class_bytes_fp32(class));
+            let ratio = single as f64 / mixed.max(1) as f64;
+            writeln!(f, "{:<12}  {mixed:>9}  {single:>11}  {ratio:>5.2}", format!("{class:?}").to_lowercase())?;
         }
+        writeln!(f, "hmem holds FP16, smem FP32; peak of what is alive together: {} bytes", self.peak_bytes())?;
         for (space, room) in [(Space::Hmem, self.machine.hmem_plane()), (Space::Smem, self.machine.smem_plane())] {
             for plane in 0..2 {
                 let used = self.plane_words(space, plane) * space.element_bytes();

@@ -5,7 +5,7 @@ use super::{Graph, NodeId, Op, ParameterId};
 /// One computation of the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GradientOp {
-    /// Gradient of the loss by its logits, scaled: `(softmax − one-hot) · valid · seed`, `[rows, classes]`.
+    /// Gradient of the loss by its first input, scaled.
     Loss,
     /// `dx = dy·W`, `[rows, inputs]`, for the dense node `layer`.
     DenseInput,
@@ -18,10 +18,12 @@ pub enum GradientOp {
     },
     /// `dx = dy where y > 0, else 0`.
     Relu,
+    /// Gradients of the node's parameters, if it has any, and by its input number `.0`, if that is wanted.
+    Node(usize),
 }
 
 /// A node of the backward graph: `op` belongs to forward node `node`, reads the gradient by that node's output (the loss
-/// reads none) and, unless it makes parameter gradients, produces the gradient by the output of `node`'s input.
+/// reads none) and, unless it makes parameter gradients only, produces the gradient by the output of one of `node`'s inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gradient {
     /// What is computed.
@@ -30,32 +32,62 @@ pub struct Gradient {
     pub node: NodeId,
     /// The forward node by whose output the result is the gradient; `None` for parameter gradients.
     pub produces: Option<NodeId>,
+    /// The result is added to what an earlier step produced: the forward node has several users.
+    pub accumulate: bool,
 }
 
-/// The backward graph, in an order that can be evaluated. Gradients by the network's input are left out: nobody reads them.
-///
-/// Every node of a graph has one user today; a node with several will need a sum of gradients here.
+/// The backward graph, in an order that can be evaluated. Gradients by the network's input, and by what only depends on the
+/// input without parameters, are left out: nobody reads them. A node with several users gets the sum of its gradients, the
+/// last user's first.
 pub fn differentiate(graph: &Graph) -> Vec<Gradient> {
+    // A gradient is wanted where a parameter lies at or before the node.
+    let mut wanted: Vec<bool> = Vec::new();
+    for n in &graph.nodes {
+        let own = !n.op.parameters().is_empty();
+        wanted.push(own || n.inputs.iter().any(|i| wanted[i.0]));
+    }
+    let mut started = vec![false; graph.nodes.len()];
     let mut steps = Vec::new();
+    let mut push = |op: GradientOp, node: NodeId, produces: Option<NodeId>| {
+        let accumulate = produces.is_some_and(|x| std::mem::replace(&mut started[x.0], true));
+        steps.push(Gradient { op, node, produces, accumulate });
+    };
     for i in (0..graph.nodes.len()).rev() {
         let node = NodeId(i);
-        let Some(&x) = graph.node(node).inputs.first() else { continue };
-        debug_assert_eq!(graph.users(x).len(), 1, "gradients of a shared node need a sum");
-        let wanted = graph.node(x).op != Op::Input;
-        let produces = wanted.then_some(x);
-        match graph.node(node).op {
-            Op::Input => {}
-            Op::SoftmaxCrossEntropy => steps.push(Gradient { op: GradientOp::Loss, node, produces }),
-            Op::Relu if wanted => steps.push(Gradient { op: GradientOp::Relu, node, produces }),
-            Op::Relu => {}
+        let n = graph.node(node);
+        let Some(&x) = n.inputs.first() else { continue };
+        let produces = wanted[x.0].then_some(x);
+        match n.op {
+            _ if !wanted[i] => {}
+            Op::SoftmaxCrossEntropy | Op::Regression(_) => push(GradientOp::Loss, node, produces),
+            Op::Relu => push(GradientOp::Relu, node, produces),
             Op::Dense { weight, bias } => {
-                if wanted {
-                    steps.push(Gradient { op: GradientOp::DenseInput, node, produces });
+                if produces.is_some() {
+                    push(GradientOp::DenseInput, node, produces);
                 }
-                let op = GradientOp::DenseParameters { weight, bias };
-                steps.push(Gradient { op, node, produces: None });
+                push(GradientOp::DenseParameters { weight, bias }, node, None);
             }
+            Op::Add | Op::Concat => {
+                for (k, x) in n.inputs.iter().enumerate().filter(|(_, x)| wanted[x.0]) {
+                    push(GradientOp::Node(k), node, Some(*x));
+                }
+            }
+            _ => push(GradientOp::Node(0), node, produces),
         }
     }
     steps
+}
+
+impl Op {
+    /// Parameters of the operation, in PyTorch's order.
+    pub fn parameters(&self) -> Vec<ParameterId> {
+        match *self {
+            Op::Dense { weight, bias }
+            | Op::Conv2d { weight, bias, .. }
+            | Op::ConvTranspose2d { weight, bias, .. }
+            | Op::LayerNorm { weight, bias } => vec![weight, bias],
+            Op::Gru(c) | Op::Lstm(c) => vec![c.weight_ih, c.weight_hh, c.bias_ih, c.bias_hh],
+            _ => Vec::new(),
+        }
+    }
 }

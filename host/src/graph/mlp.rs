@@ -1,6 +1,6 @@
 //! The model notation `mlp:IN-HIDDEN-…-OUT`.
 
-use super::Graph;
+use super::{Graph, Op};
 
 /// Largest layer that the notation accepts, in features.
 const MAX_FEATURES: usize = 16384;
@@ -28,14 +28,16 @@ pub enum ModelError {
 }
 
 /// A network with its loss and the text that describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// Normal form of the description, such as `mlp:64-32-10`.
+    /// Normal form of the description, such as `mlp:64-32-10`, or a model file's name for itself.
     pub name: String,
-    /// Features per layer, input first.
+    /// Features per layer, input first; empty for a model from a file.
     pub sizes: Vec<usize>,
     /// The network.
     pub graph: Graph,
+    /// The model file's text, where it came from one.
+    pub source: Option<String>,
 }
 
 impl Model {
@@ -59,16 +61,16 @@ impl Model {
             return Err(ModelError::Classes(text.into()));
         }
         let mut graph = Graph::default();
-        let mut x = graph.input(*input);
+        let mut x = graph.input(&[*input]);
         for (i, &features) in layers.iter().enumerate() {
             x = graph.dense(x, features, &(2 * i).to_string());
             if i + 1 < layers.len() {
-                x = graph.relu(x, &(2 * i + 1).to_string());
+                x = graph.unary(Op::Relu, x, &(2 * i + 1).to_string());
             }
         }
-        graph.softmax_cross_entropy(x);
+        graph.softmax_cross_entropy(x).expect("checked: at least two classes");
         let name = sizes.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("-");
-        Ok(Model { name: format!("mlp:{name}"), sizes, graph })
+        Ok(Model { name: format!("mlp:{name}"), sizes, graph, source: None })
     }
 
     /// Multiply-accumulates of one training step on `batch` rows: forward, weight gradients, and activation gradients of

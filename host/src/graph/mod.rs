@@ -1,15 +1,28 @@
 //! Networks as graphs, and their derivatives as graphs.
 //!
-//! A [`Graph`] is a list of nodes in an order in which each node's inputs come first. Shapes leave out the batch: a node
-//! produces `features` numbers per row (sample). [`differentiate`] turns a graph into the list of gradient nodes that
-//! back-propagation evaluates, in order. The compiler and the reference trainer both walk these two lists and nothing else.
+//! A [`Graph`] is a list of nodes in an order in which each node's inputs come first. Shapes are PyTorch's and leave out the
+//! batch: `[features]`, `[steps, features]` or `[channels, height, width]` per row (sample). [`differentiate`] turns a graph
+//! into the list of gradient nodes that back-propagation evaluates, in order. The compiler and the reference trainer both
+//! walk these two lists and nothing else.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `layers` | one constructor per operation, with the checks of its shapes |
+//! | `autodiff` | the derivative |
+//! | `init` | initial values |
+//! | `mlp` | the notation `mlp:64-32-10` |
+//! | `file` | models as TOML files |
 
 mod autodiff;
+mod file;
 mod init;
+mod layers;
 mod mlp;
 
 pub use autodiff::{Gradient, GradientOp, differentiate};
+pub use file::{Settings, parse as parse_file};
 pub use init::initialize;
+pub use layers::GraphError;
 pub use mlp::{Model, ModelError};
 
 /// Index of a node in [`Graph::nodes`].
@@ -20,13 +33,48 @@ pub struct NodeId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub usize);
 
-/// What a node computes. Room for more: each new operation is a variant here, a rule in `autodiff`, a case in `reference`
-/// and an emitter in `compile`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Kernel, stride and padding of a convolution, the same along both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Distance of neighbouring windows.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub padding: usize,
+}
+
+/// Parameters of a recurrent layer, as PyTorch's `GRU` and `LSTM` name and shape them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// `weight_ih_l0`, `[gates·hidden, inputs]`.
+    pub weight_ih: ParameterId,
+    /// `weight_hh_l0`, `[gates·hidden, hidden]`.
+    pub weight_hh: ParameterId,
+    /// `bias_ih_l0`.
+    pub bias_ih: ParameterId,
+    /// `bias_hh_l0`.
+    pub bias_hh: ParameterId,
+}
+
+/// A loss between two tensors of one shape: the mean over all elements of the valid rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regression {
+    /// `(x − y)²`.
+    Mse,
+    /// `½(x − y)²` where `|x − y| < 1`, else `|x − y| − ½`.
+    SmoothL1,
+    /// `log(1 + eˣ) − x·y`: binary cross-entropy of the logits x.
+    SigmoidBce,
+}
+
+/// What a node computes. Each operation is a variant here, a constructor in `layers`, a rule in `autodiff`, a case in
+/// `reference` and an emitter in `compile`: `docs/adding-a-layer.md`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// The batch, `[rows, features]`.
     Input,
-    /// `y = x·Wᵀ + b`, W `[features, inputs]` and b `[features]` as in PyTorch's `Linear`.
+    /// `y = x·Wᵀ + b` along the last axis, W `[features, inputs]` and b `[features]` as in PyTorch's `Linear`.
     Dense {
         /// W.
         weight: ParameterId,
@@ -35,25 +83,122 @@ pub enum Op {
     },
     /// `max(x, 0)`, derivative 0 at 0.
     Relu,
+    /// x where x > 0, else `slope·x`.
+    LeakyRelu {
+        /// Factor of what is not positive.
+        slope: f32,
+    },
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1/(1 + e⁻ˣ)`.
+    Sigmoid,
+    /// Cross-correlation of an image with W `[channels, inputs, kernel, kernel]`, plus b `[channels]`: PyTorch's `Conv2d`.
+    Conv2d {
+        /// W.
+        weight: ParameterId,
+        /// b.
+        bias: ParameterId,
+        /// Geometry.
+        window: Window,
+    },
+    /// The transpose of a convolution, W `[inputs, channels, kernel, kernel]`: PyTorch's `ConvTranspose2d`.
+    ConvTranspose2d {
+        /// W.
+        weight: ParameterId,
+        /// b.
+        bias: ParameterId,
+        /// Geometry of the convolution that it transposes.
+        window: Window,
+    },
+    /// Largest of each `kernel × kernel` square; of equals the first takes the gradient.
+    MaxPool2d {
+        /// Edge of the square, and stride.
+        kernel: usize,
+    },
+    /// Mean of each `kernel × kernel` square.
+    AvgPool2d {
+        /// Edge of the square, and stride.
+        kernel: usize,
+    },
+    /// Normalised along the last axis, times weight, plus bias: PyTorch's `LayerNorm`, ε = 1e-5.
+    LayerNorm {
+        /// Factors.
+        weight: ParameterId,
+        /// Offsets.
+        bias: ParameterId,
+    },
+    /// The same numbers in another shape, in row-major order.
+    Reshape,
+    /// The entry at `index` of the first axis: one step of a sequence.
+    Select {
+        /// Which.
+        index: usize,
+    },
+    /// Its inputs one after another along the first axis but the steps': channels of images, features of vectors and steps.
+    Concat,
+    /// Sum of two inputs of one shape.
+    Add,
+    /// PyTorch's `GRU` with initial state 0, `[steps, inputs]` to `[steps, hidden]`.
+    Gru(Cell),
+    /// PyTorch's `LSTM` with initial state 0, `[steps, inputs]` to `[steps, hidden]`.
+    Lstm(Cell),
     /// Mean over the valid rows of `−log softmax(x)[label]`; one number. A row whose label is no class is not valid.
     SoftmaxCrossEntropy,
+    /// A loss between its two inputs; only the first has a gradient.
+    Regression(Regression),
+}
+
+impl Op {
+    /// The operation's name in model files and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Dense { .. } => "dense",
+            Op::Relu => "relu",
+            Op::LeakyRelu { .. } => "leaky_relu",
+            Op::Tanh => "tanh",
+            Op::Sigmoid => "sigmoid",
+            Op::Conv2d { .. } => "conv2d",
+            Op::ConvTranspose2d { .. } => "conv_transpose2d",
+            Op::MaxPool2d { .. } => "max_pool2d",
+            Op::AvgPool2d { .. } => "avg_pool2d",
+            Op::LayerNorm { .. } => "layer_norm",
+            Op::Reshape => "reshape",
+            Op::Select { .. } => "select",
+            Op::Concat => "concat",
+            Op::Add => "add",
+            Op::Gru(_) => "gru",
+            Op::Lstm(_) => "lstm",
+            Op::SoftmaxCrossEntropy => "softmax_cross_entropy",
+            Op::Regression(Regression::Mse) => "mse",
+            Op::Regression(Regression::SmoothL1) => "smooth_l1",
+            Op::Regression(Regression::SigmoidBce) => "sigmoid_bce",
+        }
+    }
+
+    /// Whether it is a loss.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Op::SoftmaxCrossEntropy | Op::Regression(_))
+    }
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What it computes.
     pub op: Op,
     /// Where its operands come from.
     pub inputs: Vec<NodeId>,
-    /// Numbers per row that it produces.
+    /// Shape per row, without the batch.
+    pub shape: Vec<usize>,
+    /// Numbers per row that it produces: the product of `shape`.
     pub features: usize,
     /// For messages and reports; PyTorch's module index where there is one.
     pub name: String,
 }
 
 /// A trainable tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// PyTorch's name, such as `0.weight`.
     pub name: String,
@@ -61,6 +206,8 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// Inputs of the unit that it belongs to, which scale its initial values.
     pub fan_in: usize,
+    /// Every element's initial value, where it is not drawn.
+    pub constant: Option<f32>,
 }
 
 impl Parameter {
@@ -75,7 +222,7 @@ impl Parameter {
 }
 
 /// A network with its loss.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// Nodes; inputs before users.
     pub nodes: Vec<Node>,
@@ -84,40 +231,6 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds a node and returns its id.
-    pub fn add(&mut self, op: Op, inputs: &[NodeId], features: usize, name: impl Into<String>) -> NodeId {
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), features, name: name.into() });
-        NodeId(self.nodes.len() - 1)
-    }
-
-    /// Adds the batch's input, `features` numbers per row.
-    pub fn input(&mut self, features: usize) -> NodeId {
-        self.add(Op::Input, &[], features, "input")
-    }
-
-    /// Adds a dense layer called `name` with its parameters `name.weight` and `name.bias`.
-    pub fn dense(&mut self, x: NodeId, features: usize, name: &str) -> NodeId {
-        let fan_in = self.node(x).features;
-        let mut parameter = |suffix: &str, shape: Vec<usize>| {
-            self.parameters.push(Parameter { name: format!("{name}.{suffix}"), shape, fan_in });
-            ParameterId(self.parameters.len() - 1)
-        };
-        let weight = parameter("weight", vec![features, fan_in]);
-        let bias = parameter("bias", vec![features]);
-        self.add(Op::Dense { weight, bias }, &[x], features, name)
-    }
-
-    /// Adds a ReLU called `name`.
-    pub fn relu(&mut self, x: NodeId, name: &str) -> NodeId {
-        let features = self.node(x).features;
-        self.add(Op::Relu, &[x], features, name)
-    }
-
-    /// Adds the loss; the graph's last node.
-    pub fn softmax_cross_entropy(&mut self, logits: NodeId) -> NodeId {
-        self.add(Op::SoftmaxCrossEntropy, &[logits], 1, "loss")
-    }
-
     /// The node with this id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
@@ -149,8 +262,11 @@ impl Graph {
         self.nodes.iter().find(|n| n.op == Op::Input).map_or(0, |n| n.features)
     }
 
-    /// Number of classes: features of the logits.
+    /// Number of classes: features of the logits; 0 where the loss knows no classes.
     pub fn classes(&self) -> usize {
-        self.node(self.logits()).features
+        match self.node(self.loss()).op {
+            Op::SoftmaxCrossEntropy => self.node(self.logits()).features,
+            _ => 0,
+        }
     }
 }

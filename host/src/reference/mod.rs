@@ -1,7 +1,13 @@
 //! A plain trainer of the same graph, in FP32 (the baseline) or FP64 (the yardstick of tests). No FP16 anywhere, no loss
 //! scale, nothing shared with the compiler.
 
-use crate::graph::{GradientOp, Graph, NodeId, Op, differentiate};
+mod ops;
+#[cfg(test)]
+mod recorded;
+mod recurrent;
+
+use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
+use ops::Operands;
 
 /// The arithmetic of a reference run.
 pub trait Real:
@@ -17,6 +23,10 @@ pub trait Real:
     fn ln(self) -> Self;
     /// 1/self.
     fn recip(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
 }
 
 macro_rules! real {
@@ -36,6 +46,12 @@ macro_rules! real {
             }
             fn recip(self) -> Self {
                 1.0 / self
+            }
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            fn tanh(self) -> Self {
+                self.tanh()
             }
         }
     };
@@ -71,10 +87,23 @@ pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels:
     for step in differentiate(graph) {
         let node = graph.node(step.node);
         let input = node.inputs[0];
-        let (n_in, n_out) = (graph.node(input).features, node.features);
+        let n_out = *node.shape.last().unwrap_or(&1);
+        let n_in = *graph.node(input).shape.last().unwrap_or(&1);
+        let rows = rows * (node.features / n_out);
         let dy = std::mem::take(&mut by_output[step.node.0]);
         let dx = match step.op {
-            GradientOp::Loss => loss_gradient(&pass.logits, labels, graph.classes()),
+            GradientOp::Loss => match node.op {
+                Op::Regression(kind) => ops::regression(kind, &values[input.0], &values[node.inputs[1].0], labels).1,
+                _ => loss_gradient(&pass.logits, labels, graph.classes()),
+            },
+            GradientOp::Node(which) => {
+                let o = operands(graph, step.node, parameters, &values, labels.len());
+                let (mut inputs, by_parameter) = ops::backward(node, &o, &values[step.node.0], &dy);
+                for (p, g) in node.op.parameters().into_iter().zip(by_parameter) {
+                    pass.gradients[p.0] = g;
+                }
+                inputs.swap_remove(which)
+            }
             GradientOp::Relu => {
                 let keep = |(&d, &y): (&T, &T)| if y > zero { d } else { zero };
                 dy.iter().zip(&values[step.node.0]).map(keep).collect()
@@ -102,10 +131,29 @@ pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels:
         };
         by_output[step.node.0] = dy;
         if let Some(NodeId(i)) = step.produces {
-            by_output[i] = dx;
+            by_output[i] = match step.accumulate {
+                true => by_output[i].iter().zip(&dx).map(|(&a, &b)| a + b).collect(),
+                false => dx,
+            };
         }
     }
     pass
+}
+
+fn operands<'a, T: Real>(
+    graph: &'a Graph,
+    node: NodeId,
+    parameters: &'a [Vec<T>],
+    values: &'a [Vec<T>],
+    rows: usize,
+) -> Operands<'a, T> {
+    let n = graph.node(node);
+    Operands {
+        rows,
+        x: n.inputs.iter().map(|i| values[i.0].as_slice()).collect(),
+        shapes: n.inputs.iter().map(|&i| graph.node(i).shape.as_slice()).collect(),
+        parameters: n.op.parameters().iter().map(|&ParameterId(p)| parameters[p].as_slice()).collect(),
+    }
 }
 
 fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> (Pass<T>, Vec<Vec<T>>) {
@@ -113,12 +161,14 @@ fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -
     let rows = labels.len();
     let mut values: Vec<Vec<T>> = Vec::new();
     let mut pass = Pass { loss: zero, correct: 0, logits: Vec::new(), gradients: Vec::new() };
-    for node in &graph.nodes {
+    for (id, node) in graph.nodes.iter().enumerate() {
         let input = node.inputs.first().map(|i| &values[i.0]);
         let value = match (&node.op, input) {
             (Op::Input, _) => x.to_vec(),
             (Op::Dense { weight, bias }, Some(v)) => {
-                let (n_in, n_out) = (v.len() / rows, node.features);
+                let n_out = *node.shape.last().unwrap_or(&1);
+                let rows = rows * (node.features / n_out);
+                let n_in = v.len() / rows;
                 let (w, b) = (&parameters[weight.0], &parameters[bias.0]);
                 let dot = |r: usize, o: usize| (0..n_in).fold(b[o], |a, i| a + v[r * n_in + i] * w[o * n_in + i]);
                 (0..rows * n_out).map(|e| dot(e / n_out, e % n_out)).collect()
@@ -129,7 +179,13 @@ fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -
                 pass.logits = v.clone();
                 vec![pass.loss]
             }
+            (Op::Regression(kind), Some(v)) => {
+                pass.loss = ops::regression(*kind, v, &values[node.inputs[1].0], labels).0;
+                pass.logits = v.clone();
+                vec![pass.loss]
+            }
             (op, None) => unreachable!("{op:?} without an input"),
+            _ => ops::forward(node, &operands(graph, NodeId(id), parameters, &values, rows)),
         };
         values.push(value);
     }

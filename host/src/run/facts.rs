@@ -36,7 +36,7 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         Clip::Norm(limit) => (Some(limit), None),
         Clip::Value(limit) => (None, Some(limit)),
     };
-    serde_json::json!({
+    let mut all = serde_json::json!({
         "device": options.device.name,
         "data": data.name,
         "model": model.name,
@@ -80,7 +80,10 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "firmware_hash": format!("{:08x}", device.info.firmware_hash),
         "isa_version": systole_isa::ISA_VERSION,
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    // beyond what one use of the macro can hold
+    all["model_file"] = serde_json::json!(model.source);
+    all
 }
 
 /// Refuses to continue a run under settings other than its own.
@@ -143,7 +146,10 @@ fn hex(hash: Sha256) -> String {
 
 /// A run's name, where none is given.
 pub fn default_name(data: &Dataset, model: &Model, seed: u64) -> String {
-    let text = format!("{}-{}-s{seed}", data.name, model.name);
+    let text = match model.source {
+        Some(_) => format!("{}-s{seed}", model.name),
+        None => format!("{}-{}-s{seed}", data.name, model.name),
+    };
     text.chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
         .collect::<String>()

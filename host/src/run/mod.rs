@@ -30,4 +30,4 @@ pub use options::{LossScale, OptimizerName, ScalerRules, TrainOptions};
 pub use patience::train_patiently;
 pub use report::{Epoch, Progress, Silent, Step, TrainReport};
 pub(crate) use training::prepare;
-pub use training::{train, train_on};
+pub use training::{model_settings, parse_model, train, train_on};

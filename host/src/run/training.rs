@@ -1,5 +1,6 @@
 //! The run itself.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use systole_isa::frame::scaler;
@@ -17,7 +18,7 @@ use crate::driver::log::LogDecoder;
 use crate::driver::session::{Hyper, Score, Session, Weights};
 use crate::driver::{Device, Link};
 use crate::error::{Error, Result};
-use crate::graph::{Model, initialize};
+use crate::graph::{self, Model, Settings, initialize};
 
 /// Trains a network from start to end.
 pub fn train(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainReport> {
@@ -38,22 +39,52 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     let model = parse_model(&options.model)?;
     let data = Dataset::open(&options.data)?;
     let wrong = |reason: String| Err(Error::InvalidModel { spec: options.model.clone(), reason });
-    let (inputs, classes) = (model.sizes[0], model.graph.classes());
+    let (inputs, classes) = (model.graph.input_features(), model.graph.classes());
     if inputs != data.width {
         return wrong(format!("it takes {inputs} inputs, the rows of {} have {}", data.name, data.width));
     }
-    if classes < data.classes {
+    if classes > 0 && classes < data.classes {
         return wrong(format!("it tells {classes} classes apart, {} has {}", data.name, data.classes));
     }
     Ok((model, data))
 }
 
-/// A model from its notation, or from a file that holds it.
-pub(super) fn parse_model(spec: &str) -> Result<Model> {
-    let path = std::path::Path::new(spec);
-    let text =
-        if path.is_file() { std::fs::read_to_string(path).map_err(Error::io("read", path))? } else { spec.into() };
+/// A model from its notation, from a file that holds it, from a model file (`.toml`), or from a model file's text.
+pub fn parse_model(spec: &str) -> Result<Model> {
+    let (text, file) = model_text(spec)?;
+    if is_model_file(spec, &text) {
+        return parse_model_file(spec, &text, file.as_deref()).map(|m| m.0);
+    }
     Model::mlp(text.trim()).map_err(|e| Error::InvalidModel { spec: spec.into(), reason: e.to_string() })
+}
+
+/// Settings that a model file brings along; none for other models.
+pub fn model_settings(spec: &str) -> Result<Settings> {
+    let (text, file) = model_text(spec)?;
+    match is_model_file(spec, &text) {
+        true => parse_model_file(spec, &text, file.as_deref()).map(|m| m.1),
+        false => Ok(Settings::default()),
+    }
+}
+
+fn is_model_file(spec: &str, text: &str) -> bool {
+    spec.ends_with(".toml") || text.contains('=')
+}
+
+fn model_text(spec: &str) -> Result<(String, Option<PathBuf>)> {
+    let path = Path::new(spec);
+    if path.is_file() || spec.ends_with(".toml") {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        return Ok((text, Some(path.into())));
+    }
+    Ok((spec.into(), None))
+}
+
+fn parse_model_file(spec: &str, text: &str, file: Option<&Path>) -> Result<(Model, Settings)> {
+    graph::parse_file(text).map_err(|reason| match file {
+        Some(path) => Error::Malformed { path: path.into(), format: "model", reason },
+        None => Error::InvalidModel { spec: spec.into(), reason },
+    })
 }
 
 struct Logger {
@@ -332,7 +363,7 @@ impl<'a> Run<'a> {
         let words = self.session.scaler()?;
         let compiled = self.session.compiled();
         let facts = [
-            ("model", self.model.name.clone()),
+            ("model", self.model.source.clone().unwrap_or_else(|| self.model.name.clone())),
             ("data", self.data.name.clone()),
             ("data_source", facts::data_source(&self.options.data)),
             ("data_sha256", facts::data_sha256(&self.data)),

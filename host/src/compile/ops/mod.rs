@@ -1,0 +1,25 @@
+//! Any graph, layer by layer: one file per family of operations, forward beside backward. `docs/adding-a-layer.md` tells how
+//! to add one.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `view` | views with any number of axes, and their cut into instructions |
+//! | `emitter` | declares tensors, emits elementwise operations, products and functions |
+//! | `arena` | memory by lifetime |
+//! | `network` | walks the graph and its derivative; parameters, slots, segments |
+//! | `dense`, `conv`, `pool`, `elementwise`, `norm`, `shape`, `recurrent`, `losses` | operations |
+
+mod arena;
+mod conv;
+mod dense;
+mod elementwise;
+mod emitter;
+mod losses;
+mod network;
+mod norm;
+mod pool;
+mod recurrent;
+mod shape;
+mod view;
+
+pub(super) use network::network;

@@ -1,0 +1,303 @@
+//! Models as TOML files: data set, settings of the training, layers, loss. `models/*.toml` are examples; `docs/models.md`
+//! describes the format.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Graph, GraphError, Model, NodeId, Op, Regression, Window};
+
+/// Settings of a training that a model file may hold; flags of the command line go before them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Data set.
+    pub data: Option<String>,
+    /// Passes over the training rows.
+    pub epochs: Option<u32>,
+    /// Rows per step.
+    pub batch: Option<u32>,
+    /// Learning rate.
+    pub lr: Option<f32>,
+    /// Momentum.
+    pub momentum: Option<f32>,
+    /// `none`, `dynamic` or a power of two.
+    pub loss_scale: Option<String>,
+    /// Seed.
+    pub seed: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Spanned<String>,
+    input: Spanned<Vec<usize>>,
+    loss: Spanned<String>,
+    #[serde(default)]
+    train: Settings,
+    #[serde(default)]
+    layer: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Layer {
+    op: Spanned<String>,
+    name: Option<String>,
+    inputs: Option<Spanned<Vec<String>>>,
+    features: Option<Spanned<usize>>,
+    channels: Option<Spanned<usize>>,
+    hidden: Option<Spanned<usize>>,
+    kernel: Option<Spanned<usize>>,
+    stride: Option<Spanned<usize>>,
+    padding: Option<Spanned<usize>>,
+    index: Option<Spanned<usize>>,
+    shape: Option<Spanned<Vec<usize>>>,
+    slope: Option<Spanned<f32>>,
+}
+
+/// Every operation that a layer may name.
+const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, \
+                   flatten, reshape, select, last, concat, add, gru, lstm";
+
+/// What to write instead of an operation that there is none of.
+fn instead(op: &str) -> String {
+    let hint = match op {
+        "linear" | "fc" => "use dense",
+        "conv" | "conv1d" | "conv3d" => "use conv2d",
+        "maxpool" | "max_pool" => "use max_pool2d",
+        "avgpool" | "avg_pool" | "global_avg_pool" | "mean" => "use avg_pool2d, with the image's height as its kernel",
+        "batch_norm" | "batch_norm2d" | "instance_norm" | "group_norm" => "use layer_norm, on vectors or sequences",
+        "gelu" | "silu" | "swish" | "elu" | "softplus" => "use leaky_relu or tanh",
+        "softmax" | "log_softmax" => "leave it out and write loss = \"softmax_cross_entropy\", which contains it",
+        "rnn" | "attention" | "transformer" => "use gru or lstm",
+        _ => "",
+    };
+    let hint = if hint.is_empty() { String::new() } else { format!("{hint}; ") };
+    format!("unknown operation `{op}`: {hint}there are {OPS}")
+}
+
+/// Line and column of a byte, both from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at.min(text.len())];
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Reads a model file.
+///
+/// # Errors
+/// What is wrong, with its line and column.
+pub fn parse(text: &str) -> Result<(Model, Settings), String> {
+    let fail = |span: Range<usize>, what: String| {
+        let (line, column) = position(text, span.start);
+        format!("line {line}, column {column}: {what}")
+    };
+    let file: File = toml::from_str(text)
+        .map_err(|e| fail(e.span().unwrap_or(0..0), e.message().trim().replace('\n', "; ").to_string()))?;
+    let name = file.name.get_ref();
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err(fail(file.name.span(), "a name is made of letters, digits, '-', '_' and '.'".into()));
+    }
+    let shape = file.input.get_ref();
+    if !(1..=3).contains(&shape.len()) || shape.iter().any(|&n| n == 0 || n > 16384) {
+        let what =
+            "the input's shape is [features], [steps, features] or [channels, height, width], from 1 to 16384 each";
+        return Err(fail(file.input.span(), what.into()));
+    }
+    let mut graph = Graph::default();
+    let mut last = graph.input(shape);
+    let mut names = HashMap::from([("input".to_string(), last)]);
+    for (i, layer) in file.layer.iter().enumerate() {
+        let name = layer.name.clone().unwrap_or_else(|| i.to_string());
+        last = add(&mut graph, layer, &name, last, &names).map_err(|(span, what)| fail(span, what))?;
+        if names.insert(name.clone(), last).is_some() {
+            return Err(fail(layer.op.span(), format!("two layers are called `{name}`")));
+        }
+    }
+    if last == NodeId(0) || graph.parameters.is_empty() {
+        return Err(fail(file.loss.span(), "the model has no layer with parameters".into()));
+    }
+    let loss = |e: GraphError| fail(file.loss.span(), e.to_string());
+    let kind = match file.loss.get_ref().as_str() {
+        "softmax_cross_entropy" => None,
+        "mse" => Some(Regression::Mse),
+        "smooth_l1" => Some(Regression::SmoothL1),
+        "sigmoid_bce" => Some(Regression::SigmoidBce),
+        other => {
+            let known = "softmax_cross_entropy, and against the input itself mse, smooth_l1, sigmoid_bce";
+            return Err(fail(file.loss.span(), format!("unknown loss `{other}`: there are {known}")));
+        }
+    };
+    match kind {
+        None => graph.softmax_cross_entropy(last).map_err(loss)?,
+        Some(kind) => {
+            let mut target = NodeId(0);
+            if graph.node(target).shape.len() > 1 {
+                let flat = [graph.node(target).features];
+                target = graph.reshape(target, &flat, "target").map_err(loss)?;
+            }
+            graph.regression(kind, last, target).map_err(loss)?
+        }
+    };
+    let model = Model { name: name.clone(), sizes: Vec::new(), graph, source: Some(text.into()) };
+    Ok((model, file.train))
+}
+
+/// Adds one layer. Errors: where, and what.
+fn add(
+    g: &mut Graph,
+    layer: &Layer,
+    name: &str,
+    last: NodeId,
+    names: &HashMap<String, NodeId>,
+) -> Result<NodeId, (Range<usize>, String)> {
+    let op = layer.op.get_ref().as_str();
+    let here = layer.op.span();
+    let mut inputs = vec![last];
+    if let Some(list) = &layer.inputs {
+        let find = |n: &String| {
+            names.get(n).copied().ok_or_else(|| (list.span(), format!("there is no earlier layer called `{n}`")))
+        };
+        inputs = list.get_ref().iter().map(find).collect::<Result<_, _>>()?;
+    }
+    let several = matches!(op, "concat" | "add");
+    if inputs.len() < 1 + several as usize
+        || (inputs.len() > 1 && op != "concat" && inputs.len() != 1 + several as usize)
+    {
+        let n = match op {
+            "concat" => "two or more inputs",
+            "add" => "two inputs",
+            _ => "one input",
+        };
+        return Err((here, format!("`{op}` takes {n}: inputs = [\"name\", …]")));
+    }
+    let x = inputs[0];
+    // Fields that this operation takes; others are mistakes.
+    let takes: &[&str] = match op {
+        "dense" => &["features"],
+        "leaky_relu" => &["slope"],
+        "conv2d" | "conv_transpose2d" => &["channels", "kernel", "stride", "padding"],
+        "max_pool2d" | "avg_pool2d" => &["kernel"],
+        "reshape" => &["shape"],
+        "select" => &["index"],
+        "gru" | "lstm" => &["hidden"],
+        _ => &[],
+    };
+    let sizes = [
+        ("features", &layer.features),
+        ("channels", &layer.channels),
+        ("hidden", &layer.hidden),
+        ("kernel", &layer.kernel),
+        ("stride", &layer.stride),
+        ("padding", &layer.padding),
+        ("index", &layer.index),
+    ];
+    let odd = sizes.iter().filter_map(|(n, v)| v.as_ref().map(|v| (*n, v.span())));
+    let odd = odd.chain(layer.shape.as_ref().map(|v| ("shape", v.span())));
+    let odd = odd.chain(layer.slope.as_ref().map(|v| ("slope", v.span())));
+    if let Some((n, span)) = odd.into_iter().find(|(n, _)| !takes.contains(n)) {
+        if OPS.split(", ").any(|o| o.trim() == op) {
+            return Err((span, format!("`{op}` takes no `{n}`")));
+        }
+    }
+    let size = |field: &str, default: Option<usize>| {
+        let value = sizes.iter().find(|(n, _)| *n == field).and_then(|(_, v)| v.as_ref());
+        match (value, default) {
+            (Some(v), _) if (*v.get_ref() == 0 && !matches!(field, "padding" | "index")) || *v.get_ref() > 16384 => {
+                Err((v.span(), format!("`{field}` of `{op}` must be from 1 to 16384")))
+            }
+            (Some(v), _) => Ok(*v.get_ref()),
+            (None, Some(d)) => Ok(d),
+            (None, None) => Err((here.clone(), format!("`{op}` needs `{field}`"))),
+        }
+    };
+    let window = || {
+        let (stride, padding) = (size("stride", Some(1))?, size("padding", Some(0))?);
+        Ok(Window { kernel: size("kernel", None)?, stride, padding })
+    };
+    let made = match op {
+        "dense" => Ok(g.dense(x, size("features", None)?, name)),
+        "relu" => Ok(g.unary(Op::Relu, x, name)),
+        "leaky_relu" => {
+            let slope = layer.slope.as_ref().map_or(0.01, |s| *s.get_ref());
+            Ok(g.unary(Op::LeakyRelu { slope }, x, name))
+        }
+        "tanh" => Ok(g.unary(Op::Tanh, x, name)),
+        "sigmoid" => Ok(g.unary(Op::Sigmoid, x, name)),
+        "conv2d" => g.conv2d(x, size("channels", None)?, window()?, name),
+        "conv_transpose2d" => g.conv_transpose2d(x, size("channels", None)?, window()?, name),
+        "max_pool2d" => g.pool2d(Op::MaxPool2d { kernel: size("kernel", None)? }, x, name),
+        "avg_pool2d" => g.pool2d(Op::AvgPool2d { kernel: size("kernel", None)? }, x, name),
+        "layer_norm" => g.layer_norm(x, name),
+        "flatten" => {
+            let flat = [g.node(x).features];
+            g.reshape(x, &flat, name)
+        }
+        "reshape" => match &layer.shape {
+            Some(shape) => g.reshape(x, shape.get_ref(), name),
+            None => return Err((here, "`reshape` needs `shape`".into())),
+        },
+        "select" => g.select(x, size("index", None)?, name),
+        "last" => g.select(x, g.node(x).shape[0] - 1, name),
+        "concat" => g.concat(&inputs, name),
+        "add" => g.sum(x, inputs[1], name),
+        "gru" => g.gru(x, size("hidden", None)?, name),
+        "lstm" => g.lstm(x, size("hidden", None)?, name),
+        other => return Err((here, instead(other))),
+    };
+    made.map_err(|e| (here, e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "name = \"m\"\ninput = [1, 8, 8]\nloss = \"softmax_cross_entropy\"\n";
+
+    fn refused(rest: &str) -> String {
+        parse(&format!("{HEAD}{rest}")).unwrap_err()
+    }
+
+    #[test]
+    fn a_file_becomes_a_graph() {
+        let text = format!(
+            "{HEAD}[train]\nlr = 0.5\n[[layer]]\nop = \"conv2d\"\nchannels = 4\nkernel = 3\npadding = 1\n\
+             [[layer]]\nop = \"relu\"\nname = \"act\"\n[[layer]]\nop = \"add\"\ninputs = [\"act\", \"0\"]\n\
+             [[layer]]\nop = \"flatten\"\n[[layer]]\nop = \"dense\"\nfeatures = 10\n"
+        );
+        let (m, s) = parse(&text).unwrap();
+        let shapes: Vec<_> = m.graph.nodes.iter().map(|n| n.shape.clone()).collect();
+        let image = vec![4, 8, 8];
+        assert_eq!(shapes, [vec![1, 8, 8], image.clone(), image.clone(), image, vec![256], vec![10], vec![1]]);
+        assert_eq!(m.graph.parameters[0].name, "0.weight");
+        assert_eq!(m.graph.parameters[2].shape, [10, 256]);
+        assert_eq!(s.lr, Some(0.5));
+    }
+
+    #[test]
+    fn mistakes_come_with_line_and_column() {
+        for (rest, words) in [
+            ("[[layer]]\nop = \"conv3d\"\n", vec!["line 5, column 6", "conv3d", "use conv2d"]),
+            ("[[layer]]\nop = \"dense\"\n", vec!["line 5, column 6", "needs `features`"]),
+            ("[[layer]]\nop = \"dense\"\nfeatures = 3\nkernel = 2\n", vec!["line 7, column 10", "no `kernel`"]),
+            ("[[layer]]\nop = \"dense\"\nfeaturs = 3\n", vec!["line 6, column 1", "featurs"]),
+            ("[[layer]]\nop = \"dense\"\nfeatures = 0\n", vec!["line 6, column 12"]),
+            ("[[layer]]\nop = \"dense\"\nfeatures = \n", vec!["line 6, column"]),
+            ("[[layer]]\nop = \"gru\"\nname = \"r\"\nhidden = 3\n", vec!["`r` (gru)", "`input` gives [1, 8, 8]"]),
+            ("[[layer]]\nop = \"add\"\ninputs = [\"x\", \"y\"]\n", vec!["line 6, column 10", "`x`"]),
+            ("[[layer]]\nop = \"max_pool2d\"\nkernel = 3\n", vec!["multiples of 3", "`input`"]),
+            ("[train]\nlr = \"a\"\n", vec!["line 5, column 6"]),
+            ("", vec!["line 3, column 8", "no layer"]),
+        ] {
+            let e = refused(rest);
+            assert!(words.iter().all(|w| e.contains(w)), "{rest:?}: {e}");
+        }
+        let two = "[[layer]]\nop = \"flatten\"\n[[layer]]\nop = \"dense\"\nfeatures = 4\nname = \"d\"\n\
+                   [[layer]]\nop = \"add\"\nname = \"a\"\ninputs = [\"d\", \"0\"]\n";
+        let e = refused(two);
+        assert!(e.contains("`d` [4]") && e.contains("`0` [64]") && e.contains("`a` (add)"), "{e}");
+    }
+}

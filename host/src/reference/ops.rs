@@ -1,0 +1,241 @@
+//! Forward and backward of every operation but dense layers, ReLU and classes, in the plainest form there is. Tensors are
+//! `[rows, shape…]`, row-major, as in PyTorch.
+
+use super::{Real, recurrent};
+use crate::graph::{Node, Op, Regression, Window};
+
+/// ε of layer normalisation.
+pub const EPSILON: f64 = 1e-5;
+
+/// What an operation reads.
+pub struct Operands<'a, T> {
+    /// Samples.
+    pub rows: usize,
+    /// Its inputs.
+    pub x: Vec<&'a [T]>,
+    /// Their shapes without the batch.
+    pub shapes: Vec<&'a [usize]>,
+    /// Its parameters, in PyTorch's order.
+    pub parameters: Vec<&'a [T]>,
+}
+
+fn zero<T: Real>() -> T {
+    T::of(0.0)
+}
+
+fn sigmoid<T: Real>(x: T) -> T {
+    (T::of(1.0) + (zero::<T>() - x).exp()).recip()
+}
+
+/// Calls `f(output, input, weight)` with the flat indices of every product of a convolution from images `[rows, c, h, w]`.
+fn products(rows: usize, input: &[usize], output: &[usize], window: Window, mut f: impl FnMut(usize, usize, usize)) {
+    let ([c, h, w], [co, ho, wo], k) =
+        ([input[0], input[1], input[2]], [output[0], output[1], output[2]], window.kernel);
+    let pixel = |o: usize, k: usize, n: usize| (o * window.stride + k).checked_sub(window.padding).filter(|&i| i < n);
+    for at in 0..rows * co * ho * wo {
+        let (ox, oy, oc, b) = (at % wo, at / wo % ho, at / (wo * ho) % co, at / (wo * ho * co));
+        for tap in 0..c * k * k {
+            let (kx, ky, ic) = (tap % k, tap / k % k, tap / (k * k));
+            if let (Some(y), Some(x)) = (pixel(oy, ky, h), pixel(ox, kx, w)) {
+                f(at, ((b * c + ic) * h + y) * w + x, oc * c * k * k + tap);
+            }
+        }
+    }
+}
+
+/// Calls `f(output, inputs)` with the flat indices of every square of a pooling, in row-major order within the square.
+fn squares(rows: usize, output: &[usize], k: usize, mut f: impl FnMut(usize, Vec<usize>)) {
+    let [c, h, w] = [output[0], output[1], output[2]];
+    for at in 0..rows * c * h * w {
+        let (x, y, image) = (at % w, at / w % h, at / (w * h));
+        let pixel = |i: usize| (image * h * k + y * k + i / k) * w * k + x * k + i % k;
+        f(at, (0..k * k).map(pixel).collect());
+    }
+}
+
+/// Per group of `f` elements: mean and 1/σ.
+fn statistics<T: Real>(x: &[T]) -> (T, T) {
+    let n = T::of(x.len() as f64).recip();
+    let mean = x.iter().fold(zero::<T>(), |a, &v| a + v) * n;
+    let var = x.iter().fold(zero::<T>(), |a, &v| a + (v - mean) * (v - mean)) * n;
+    (mean, (var + T::of(EPSILON)).sqrt().recip())
+}
+
+/// The place of element `at` of input `which` of a concatenation in the result.
+fn concatenated(node: &Node, shapes: &[&[usize]], which: usize, at: usize) -> usize {
+    let axis = if node.shape.len() == 2 { 1 } else { 0 };
+    let inner: usize = node.shape[axis + 1..].iter().product();
+    let own = shapes[which][axis] * inner;
+    let before: usize = shapes[..which].iter().map(|s| s[axis] * inner).sum();
+    at / own * node.shape[axis] * inner + before + at % own
+}
+
+/// The value of `node`.
+pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
+    let x = o.x[0];
+    let each = |f: &dyn Fn(T) -> T| x.iter().map(|&v| f(v)).collect();
+    let mut y = vec![zero::<T>(); o.rows * node.features];
+    match node.op {
+        Op::LeakyRelu { slope } => return each(&|v| if v > zero() { v } else { v * T::of(slope.into()) }),
+        Op::Tanh => return each(&|v| v.tanh()),
+        Op::Sigmoid => return each(&sigmoid),
+        Op::Reshape => return x.to_vec(),
+        Op::Add => return x.iter().zip(o.x[1]).map(|(&a, &b)| a + b).collect(),
+        Op::Conv2d { window, .. } => {
+            let area = node.shape[1] * node.shape[2];
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[1][i / area % node.shape[0]]);
+            let f = |to: usize, from: usize, w: usize| y[to] = y[to] + x[from] * o.parameters[0][w];
+            products(o.rows, o.shapes[0], &node.shape, window, f);
+        }
+        Op::ConvTranspose2d { window, .. } => {
+            let area = node.shape[1] * node.shape[2];
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[1][i / area % node.shape[0]]);
+            let f = |from: usize, to: usize, w: usize| y[to] = y[to] + x[from] * o.parameters[0][w];
+            products(o.rows, &node.shape, o.shapes[0], window, f);
+        }
+        Op::MaxPool2d { kernel } => squares(o.rows, &node.shape, kernel, |to, from| {
+            y[to] = from.iter().skip(1).fold(x[from[0]], |m, &i| if x[i] > m { x[i] } else { m });
+        }),
+        Op::AvgPool2d { kernel } => squares(o.rows, &node.shape, kernel, |to, from| {
+            let sum = from.iter().fold(zero::<T>(), |a, &i| a + x[i]);
+            y[to] = sum * T::of((kernel * kernel) as f64).recip();
+        }),
+        Op::LayerNorm { .. } => {
+            let f = o.parameters[0].len();
+            for (x, y) in x.chunks(f).zip(y.chunks_mut(f)) {
+                let (mean, r) = statistics(x);
+                for i in 0..f {
+                    y[i] = (x[i] - mean) * r * o.parameters[0][i] + o.parameters[1][i];
+                }
+            }
+        }
+        Op::Select { index } => {
+            let (f, steps) = (node.features, o.shapes[0][0]);
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(i / f * steps + index) * f + i % f]);
+        }
+        Op::Concat => {
+            for (k, x) in o.x.iter().enumerate() {
+                x.iter().enumerate().for_each(|(i, &v)| y[concatenated(node, &o.shapes, k, i)] = v);
+            }
+        }
+        Op::Gru(_) | Op::Lstm(_) => {
+            let zeros = vec![zero(); o.rows * node.features];
+            let lstm = matches!(node.op, Op::Lstm(_));
+            return recurrent::run(lstm, o, node.shape[1], &zeros).0;
+        }
+        Op::Input | Op::Dense { .. } | Op::Relu | Op::SoftmaxCrossEntropy | Op::Regression(_) => {
+            unreachable!("{:?} is evaluated elsewhere", node.op)
+        }
+    }
+    y
+}
+
+/// Gradients by each input and by each parameter of `node`, whose value is `y` and whose output has the gradient `dy`.
+pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
+    let x = o.x[0];
+    let one = T::of(1.0);
+    let mut dx = vec![zero::<T>(); x.len()];
+    let each = |f: &dyn Fn(usize) -> T| ((0..dy.len()).map(|i| dy[i] * f(i)).collect::<Vec<T>>(), Vec::new());
+    let (dx, dp) = match node.op {
+        Op::LeakyRelu { slope } => each(&|i| if x[i] > zero() { one } else { T::of(slope.into()) }),
+        Op::Tanh => each(&|i| one - y[i] * y[i]),
+        Op::Sigmoid => each(&|i| y[i] * (one - y[i])),
+        Op::Reshape => (dy.to_vec(), Vec::new()),
+        Op::Add => return (vec![dy.to_vec(), dy.to_vec()], Vec::new()),
+        Op::Conv2d { window, .. } | Op::ConvTranspose2d { window, .. } => {
+            let w = o.parameters[0];
+            let mut dw = vec![zero::<T>(); w.len()];
+            let mut db = vec![zero::<T>(); o.parameters[1].len()];
+            let area = node.shape[1] * node.shape[2];
+            for (i, &d) in dy.iter().enumerate() {
+                let c = i / area % node.shape[0];
+                db[c] = db[c] + d;
+            }
+            let mut step = |out: usize, from: usize, k: usize| {
+                dx[from] = dx[from] + dy[out] * w[k];
+                dw[k] = dw[k] + dy[out] * x[from];
+            };
+            if matches!(node.op, Op::Conv2d { .. }) {
+                products(o.rows, o.shapes[0], &node.shape, window, step);
+            } else {
+                products(o.rows, &node.shape, o.shapes[0], window, |from, out, k| step(out, from, k));
+            }
+            (dx, vec![dw, db])
+        }
+        Op::MaxPool2d { kernel } => {
+            squares(o.rows, &node.shape, kernel, |to, from| {
+                let first = from.into_iter().find(|&i| x[i] >= y[to]).expect("the maximum is one of them");
+                dx[first] = dx[first] + dy[to];
+            });
+            (dx, Vec::new())
+        }
+        Op::AvgPool2d { kernel } => {
+            let share = T::of((kernel * kernel) as f64).recip();
+            squares(o.rows, &node.shape, kernel, |to, from| from.into_iter().for_each(|i| dx[i] = dy[to] * share));
+            (dx, Vec::new())
+        }
+        Op::LayerNorm { .. } => {
+            let g = o.parameters[0];
+            let f = g.len();
+            let (mut dg, mut db) = (vec![zero::<T>(); f], vec![zero::<T>(); f]);
+            for ((x, dy), dx) in x.chunks(f).zip(dy.chunks(f)).zip(dx.chunks_mut(f)) {
+                let (mean, r) = statistics(x);
+                let hat = |i: usize| (x[i] - mean) * r;
+                let n = T::of(f as f64).recip();
+                let a = (0..f).fold(zero::<T>(), |a, i| a + dy[i] * g[i]) * n;
+                let b = (0..f).fold(zero::<T>(), |a, i| a + dy[i] * g[i] * hat(i)) * n;
+                for i in 0..f {
+                    dx[i] = r * (dy[i] * g[i] - a - hat(i) * b);
+                    dg[i] = dg[i] + dy[i] * hat(i);
+                    db[i] = db[i] + dy[i];
+                }
+            }
+            (dx, vec![dg, db])
+        }
+        Op::Select { index } => {
+            let (f, steps) = (node.features, o.shapes[0][0]);
+            dy.iter().enumerate().for_each(|(i, &d)| dx[(i / f * steps + index) * f + i % f] = d);
+            (dx, Vec::new())
+        }
+        Op::Concat => {
+            let part = |k: usize| (0..o.x[k].len()).map(|i| dy[concatenated(node, &o.shapes, k, i)]).collect();
+            return ((0..o.x.len()).map(part).collect(), Vec::new());
+        }
+        Op::Gru(_) | Op::Lstm(_) => {
+            let (_, dx, dp) = recurrent::run(matches!(node.op, Op::Lstm(_)), o, node.shape[1], dy);
+            (dx, dp)
+        }
+        Op::Input | Op::Dense { .. } | Op::Relu | Op::SoftmaxCrossEntropy | Op::Regression(_) => {
+            unreachable!("{:?} is differentiated elsewhere", node.op)
+        }
+    };
+    (vec![dx], dp)
+}
+
+/// A regression loss and its gradient by x.
+pub fn regression<T: Real>(kind: Regression, x: &[T], y: &[T], labels: &[u32]) -> (T, Vec<T>) {
+    let width = x.len() / labels.len();
+    let valid = |i: usize| labels[i / width] < crate::compile::PADDED_LABEL;
+    let count = labels.iter().filter(|&&l| l < crate::compile::PADDED_LABEL).count().max(1) * width;
+    let share = T::of(count as f64).recip();
+    let (one, half) = (T::of(1.0), T::of(0.5));
+    let mut total = zero::<T>();
+    let mut dx = vec![zero::<T>(); x.len()];
+    for i in (0..x.len()).filter(|&i| valid(i)) {
+        let d = x[i] - y[i];
+        let size = if d > zero() { d } else { zero::<T>() - d };
+        let (loss, slope) = match kind {
+            Regression::Mse => (d * d, d + d),
+            Regression::SmoothL1 if size < one => (half * d * d, d),
+            Regression::SmoothL1 => (size - half, if d > zero() { one } else { zero::<T>() - one }),
+            Regression::SigmoidBce => {
+                let positive = if x[i] > zero() { x[i] } else { zero() };
+                let size = if x[i] > zero() { x[i] } else { zero::<T>() - x[i] };
+                (positive + (one + (zero::<T>() - size).exp()).ln() - x[i] * y[i], sigmoid(x[i]) - y[i])
+            }
+        };
+        total = total + loss;
+        dx[i] = slope * share;
+    }
+    (total * share, dx)
+}

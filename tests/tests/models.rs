@@ -1,0 +1,73 @@
+//! Every model file on the hardware: the same bits as on the model, step by step.
+
+use std::path::PathBuf;
+
+use systole::compile::{self, Optimizer};
+use systole::data::Dataset;
+use systole::driver::Device;
+use systole::driver::device::DeviceOptions;
+use systole::driver::session::{Hyper, Session, Weights};
+use systole::graph::initialize;
+use systole::run::{TrainOptions, model_settings, parse_model};
+use systole_isa::frame::step::Outcome;
+
+/// What a few steps leave behind.
+#[derive(Debug, PartialEq)]
+struct Trace {
+    /// Loss bits, right rows and outcome of every step.
+    steps: Vec<(u32, u32, Outcome)>,
+    weights: Weights,
+    evaluated: u64,
+}
+
+/// Trains `steps` steps from the file's settings, evaluates one batch; also cycles, multiply-accumulates and peak bytes.
+fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
+    let spec = file.to_str().expect("a path");
+    let (model, settings) = (parse_model(spec).expect("a model"), model_settings(spec).expect("settings"));
+    let data = Dataset::digits();
+    let device = Device::open(&DeviceOptions { name: device.into(), ..DeviceOptions::default() }).expect("a device");
+    let batch = settings.batch.expect("the file says so");
+    let machine = device.info.machine;
+    let compiled =
+        compile::network(&model.graph, batch, Optimizer::Sgd { momentum: true }, machine).expect("it compiles");
+    let (macs, peak) = (compiled.macs_per_step, compiled.plan.peak_bytes());
+    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+    let words = TrainOptions { loss_scale_init: 10, ..TrainOptions::default() }.scaler();
+    let mut session = Session::start(device, compiled, &weights, &words, data.scale).expect("a session");
+    let order: Vec<usize> = (0..steps * batch as usize).collect();
+    let hyper = Hyper { lr: settings.lr.expect("a rate"), momentum: 0.9 };
+    let (mut trace, mut cycles) = (Vec::new(), 0);
+    session
+        .train(&data.train, &order, hyper, |_, _, r| {
+            trace.push((r.loss.to_bits(), r.correct.to_bits(), r.outcome));
+            cycles += u64::from(r.cycles);
+            Ok(())
+        })
+        .expect("training");
+    let mut rows = data.test.clone();
+    rows.labels.truncate(batch as usize);
+    rows.features.truncate(batch as usize * data.width);
+    let evaluated = session.evaluate(&rows).expect("an evaluation").loss.to_bits();
+    let weights = session.weights().expect("weights");
+    (Trace { steps: trace, weights, evaluated }, cycles, macs, peak)
+}
+
+#[test]
+fn every_model_trains_alike_on_the_hardware_and_on_the_model() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("models").map(|f| f.expect("a file").path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let steps = 3;
+        let (rtl, cycles, macs, peak) = train(&file, "rtl", steps);
+        let (model, ..) = train(&file, "model", steps);
+        assert_eq!(rtl, model, "{}", file.display());
+        assert!(rtl.steps.iter().all(|s| s.2 == Outcome::Updated), "{}: {:?}", file.display(), rtl.steps);
+        let a_step = cycles / steps as u64;
+        let busy = 100.0 * macs as f64 / (64.0 * a_step as f64);
+        println!("{}: {a_step} cycles a step, array busy {busy:.1} %, peak {peak} bytes", file.display());
+    }
+}
