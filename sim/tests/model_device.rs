@@ -95,12 +95,13 @@ fn traps_name_cause_and_place_and_the_device_lives_on() {
     let nop = control(Control::Nop);
     let deep: Vec<Instr> = (0..5).map(|_| control(Control::Loop(1))).collect();
     let range = [nop, control(Control::ASet(1, Machine::DEFAULT.smem_plane())), increment(0)];
+    let beyond = Machine::DEFAULT.pmem_words + 100;
     let cases: [(Vec<u32>, Trap, u32); 7] = [
         (vec![0, 0, 0x3f, 0], Trap::Opcode, 2),
         (assemble(&[control(Control::EndLoop)]), Trap::Stack, 0),
         (assemble(&[nop, control(Control::Ret)]), Trap::Stack, 2),
         (assemble(&deep), Trap::Stack, 8),
-        (assemble(&[control(Control::Call(5000))]), Trap::ProgramCounter, 5000),
+        (assemble(&[control(Control::Call(beyond))]), Trap::ProgramCounter, beyond),
         (vec![2, 0], Trap::Size, 0),
         (assemble(&range), Trap::Range, 4),
     ];

@@ -118,7 +118,7 @@ fn a_skipped_step_on_the_hardware_changes_no_weight() {
 }
 
 #[test]
-#[ignore = "builds three more simulators, that of 16 lanes in minutes: see docs/bench/lanes.csv"]
+#[ignore = "builds three more simulators, that of 16 lanes in minutes"]
 fn arrays_and_vector_engines_of_any_size_train_the_same_weights() {
     let at = |lanes, vector_lanes| run("rtl", lanes, |o| o.device.vector_lanes = Some(vector_lanes));
     let (first, steps) = at(8, 8);
