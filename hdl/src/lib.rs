@@ -1,7 +1,6 @@
 //! The Systole machine in RustHDL, and the emitter that prints it as Verilog.
 
 pub mod array;
-pub mod bench_top;
 pub mod board;
 pub mod control;
 pub mod emit;
