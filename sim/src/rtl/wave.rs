@@ -112,17 +112,17 @@ pub fn operand(bits: u64) -> f32 {
     let magnitude = match (nan, inf) {
         (1, _) => return f32::NAN,
         (_, 1) => f32::INFINITY,
-        _ => (bits & 0x7ff) as f32 * f32::powi(2.0, (bits >> 11 & 0x3f) as i32 - 34),
+        _ => (bits & 0x7ff) as f32 * f32::powi(2.0, (bits >> 11 & 0x3f) as i32 - 35),
     };
     if sign == 1 { -magnitude } else { magnitude }
 }
 
-/// The number that 31 bits of the array's partial-sum form stand for (`hdl`, `float::psum_form`).
+/// The number that 32 bits of the array's partial-sum form stand for (`hdl`, `float::psum_form`).
 pub fn partial_sum(bits: u64) -> f32 {
-    let exponent = match bits >> 23 & 0x7f {
-        127 => 255,
-        0 => 0,
-        e => e + 78,
+    let exponent = match (bits >> 31 & 1, bits >> 23 & 0x7f) {
+        (1, _) => 255,
+        (_, 0) => 0,
+        (_, e) => e + 77,
     };
     f32::from_bits((bits >> 30 & 1) as u32 * (1 << 31) | (exponent as u32) << 23 | (bits & 0x7f_ffff) as u32)
 }
@@ -150,11 +150,11 @@ mod tests {
         assert_eq!(half(1), f32::powi(2.0, -24));
         assert!(half(0x7e00).is_nan());
         assert_eq!(operand(0), 0.0);
-        // 1.0: significand 1024, exponent 34 − 10
-        assert_eq!(operand(24 << 11 | 1024), 1.0);
-        assert_eq!(operand(1 << 17 | 25 << 11 | 1024), -2.0);
-        assert_eq!(partial_sum(49 << 23), 1.0);
+        // 1.0: significand 1024, exponent 35 − 10
+        assert_eq!(operand(25 << 11 | 1024), 1.0);
+        assert_eq!(operand(1 << 17 | 26 << 11 | 1024), -2.0);
+        assert_eq!(partial_sum(50 << 23), 1.0);
         assert_eq!(partial_sum(1 << 30).to_bits(), (-0.0f32).to_bits());
-        assert!(partial_sum(127 << 23 | 1 << 22).is_nan());
+        assert!(partial_sum(1 << 31 | 1 << 22).is_nan());
     }
 }
