@@ -296,9 +296,9 @@ fn traps_of_engines_are_latched_and_aborts_resynchronise() {
         b.ticks(rng.below(900));
         let with_trap = round % 2 == 1;
         if with_trap {
-            b.trap(round % 4 == 1, 4, 0x8000_1234 + round, 21 + round);
+            b.trap(round % 4 == 1, 5, 0x8000_1234 + round, 21 + round);
             b.ticks(3);
-            assert_eq!(b.read(regs::TRAP), 4 | (21 + round) << 16);
+            assert_eq!(b.read(regs::TRAP), 5 | (21 + round) << 16);
             assert_eq!(b.read(regs::TRAP_INFO), 0x8000_1234 + round);
             b.write(regs::TRAP, 0);
             assert_eq!(b.read(regs::TRAP), 0, "cleared, although the engine still says so");
@@ -409,7 +409,7 @@ fn registers() {
         }
     }
     // The memory system's trap.
-    for (port, value) in [("mem_trap_cause", 4), ("mem_trap_info", 99), ("mem_trap_pc", 7), ("mem_trap", 1)] {
+    for (port, value) in [("range_info", 99), ("mem_trap_pc", 7), ("mem_trap", 1)] {
         b.set(port, value);
     }
     b.tick();

@@ -394,7 +394,7 @@ fn memory_accesses_8() {
             }
         }
         let bcast = r.below(4) == 0;
-        let (data, trap, _) = b.read(true, addr, q as i16, bcast, count);
+        let (data, trap) = b.read(true, addr, q as i16, bcast, count);
         if bcast {
             assert!(!trap && data.iter().all(|d| *d == image[(p * plane + off) as usize]));
         } else {

@@ -129,14 +129,14 @@ pub struct Control {
     /// Of this instruction.
     pub v_trap_pc: Signal<In, Bits<16>>,
 
-    /// The memory system traps (pulse or level); the engines come first.
+    /// An access of the vector engine is out of range (pulse or level); the engines' own traps come first.
     pub mem_trap: Signal<In, Bit>,
-    /// A `regs::Trap`.
-    pub mem_trap_cause: Signal<In, Bits<8>>,
-    /// As register TRAP_INFO.
-    pub mem_trap_info: Signal<In, Bits<32>>,
     /// Of this instruction.
     pub mem_trap_pc: Signal<In, Bits<16>>,
+    /// As register TRAP_INFO: the element of the first access out of range, either engine's.
+    pub range_info: Signal<In, Bits<32>>,
+    /// `range_info` is being found.
+    pub range_busy: Signal<In, Bit>,
 
     /// Write a scalar register.
     pub sreg_we: Signal<Out, Bit>,
@@ -258,9 +258,11 @@ impl Logic for Control {
         self.registers.trap_info[2].next = self.v_trap_info.val();
         self.registers.trap_pc[2].next = self.v_trap_pc.val();
         self.registers.trap[3].next = self.mem_trap.val();
-        self.registers.trap_cause[3].next = self.mem_trap_cause.val();
-        self.registers.trap_info[3].next = self.mem_trap_info.val();
+        self.registers.trap_cause[3].next = bits::<8>(4);
+        self.registers.trap_info[3].next = bits::<32>(0);
         self.registers.trap_pc[3].next = self.mem_trap_pc.val();
+        self.registers.range_info.next = self.range_info.val();
+        self.registers.range_busy.next = self.range_busy.val();
         self.registers.flag_set[0].next = self.m_flag_set.val();
         self.registers.flag_pc[0].next = self.m_flag_pc.val();
         self.registers.flag_addr[0].next = self.m_flag_addr.val();

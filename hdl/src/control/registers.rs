@@ -103,7 +103,7 @@ pub struct Registers {
     /// An array row is streamed.
     pub m_row: Signal<In, Bit>,
 
-    /// Traps: fetcher, matrix engine, vector engine, memory system.
+    /// Traps: fetcher, matrix engine, vector engine, the vector engine's accesses out of range.
     pub trap: Vec<Signal<In, Bit>>,
     /// Their causes.
     pub trap_cause: Vec<Signal<In, Bits<8>>>,
@@ -111,6 +111,10 @@ pub struct Registers {
     pub trap_info: Vec<Signal<In, Bits<32>>>,
     /// At which instruction.
     pub trap_pc: Vec<Signal<In, Bits<16>>>,
+    /// What was wrong where an access was out of range.
+    pub range_info: Signal<In, Bits<32>>,
+    /// That is being found: the trap is not shown before.
+    pub range_busy: Signal<In, Bit>,
     /// Flags to set: matrix engine, vector engine.
     pub flag_set: Vec<Signal<In, Bits<4>>>,
     /// By which instruction.
@@ -278,7 +282,7 @@ impl Logic for Registers {
             self.full_bit.next = bits::<32>(0x20000);
         }
         self.trap_bit.next = bits::<32>(0);
-        if self.cause.q.val() != 0 {
+        if (self.cause.q.val() != 0) & !self.range_busy.val() {
             self.trap_bit.next = bits::<32>(0x40000);
         }
         self.abort_bit.next = bits::<32>(0);
@@ -307,6 +311,9 @@ impl Logic for Registers {
             }
             4 => {
                 self.queue_part.next = self.info.q.val();
+                if self.cause.q.val() == 4 {
+                    self.queue_part.next = self.range_info.val();
+                }
             }
             5 => {
                 self.queue_part.next = self.abort_bit.val();

@@ -54,7 +54,7 @@ pub struct MatrixEngine {
     pub trap: Signal<Out, Bit>,
     /// A `systole_isa::regs::Trap`.
     pub trap_cause: Signal<Out, Bits<8>>,
-    /// Element address (bit 31: smem, bit 30: mask memory) or offending word.
+    /// Offending word. Of an access out of range the memory system tells the element.
     pub trap_info: Signal<Out, Bits<32>>,
     /// Address of the instruction.
     pub trap_pc: Signal<Out, Bits<16>>,
@@ -72,8 +72,6 @@ pub struct MatrixEngine {
     pub w_rdata: Vec<Signal<In, Bits<32>>>,
     /// Out of range.
     pub w_trap: Signal<In, Bit>,
-    /// Where; bit 20: smem.
-    pub w_trap_addr: Signal<In, Bits<21>>,
     /// Port `m_x`.
     pub x_req: Signal<Out, Bit>,
     /// Address.
@@ -88,8 +86,6 @@ pub struct MatrixEngine {
     pub x_rdata: Vec<Signal<In, Bits<32>>>,
     /// Out of range.
     pub x_trap: Signal<In, Bit>,
-    /// Where.
-    pub x_trap_addr: Signal<In, Bits<21>>,
     /// Port `m_out`: always granted.
     pub out_req: Signal<Out, Bit>,
     /// To smem.
@@ -104,8 +100,12 @@ pub struct MatrixEngine {
     pub out_data: Vec<Signal<Out, Bits<32>>>,
     /// Out of range.
     pub out_trap: Signal<In, Bit>,
-    /// Where.
-    pub out_trap_addr: Signal<In, Bits<21>>,
+    /// An access to mask memory is out of range.
+    pub mask_trap: Signal<Out, Bit>,
+    /// Offset of its lane 0.
+    pub mask_off: Signal<Out, Bits<19>>,
+    /// Its stride.
+    pub mask_q: Signal<Out, Bits<16>>,
     issue: Issue,
     loader: Loader,
     streamer: Streamer,
@@ -132,10 +132,8 @@ pub struct MatrixEngine {
     stop: Signal<Local, Bit>,
     l_start: Signal<Local, Bit>,
     s_start: Signal<Local, Bit>,
-    range: Signal<Local, Bits<21>>,
     range_pc: Signal<Local, Bits<16>>,
     range_now: Signal<Local, Bit>,
-    range_mask: Signal<Local, Bit>,
     working: Signal<Local, Bit>,
     _n: usize,
     _l: usize,
@@ -177,7 +175,6 @@ impl MatrixEngine {
             w_gnt: Default::default(),
             w_rdata: many(n),
             w_trap: Default::default(),
-            w_trap_addr: Default::default(),
             x_req: Default::default(),
             x_addr: Default::default(),
             x_q: Default::default(),
@@ -185,7 +182,6 @@ impl MatrixEngine {
             x_gnt: Default::default(),
             x_rdata: many(n),
             x_trap: Default::default(),
-            x_trap_addr: Default::default(),
             out_req: Default::default(),
             out_smem: Default::default(),
             out_addr: Default::default(),
@@ -193,7 +189,9 @@ impl MatrixEngine {
             out_count: Default::default(),
             out_data: many(n),
             out_trap: Default::default(),
-            out_trap_addr: Default::default(),
+            mask_trap: Default::default(),
+            mask_off: Default::default(),
+            mask_q: Default::default(),
             issue: Issue::new(machine),
             loader: Loader::new(n, l),
             streamer: Streamer::new(n, l),
@@ -220,10 +218,8 @@ impl MatrixEngine {
             stop: Default::default(),
             l_start: Default::default(),
             s_start: Default::default(),
-            range: Default::default(),
             range_pc: Default::default(),
             range_now: Default::default(),
-            range_mask: Default::default(),
             working: Default::default(),
             _n: n,
             _l: l,
@@ -353,30 +349,23 @@ impl Logic for MatrixEngine {
         self.out_pc.d.next = self.epilogue.pc.val();
         self.range_now.next =
             self.w_trap.val() | self.x_trap.val() | self.out_trap.val() | self.epilogue.mask_trap.val();
-        self.range_mask.next = false;
-        self.range.next = self.out_trap_addr.val();
-        self.range_pc.next = self.out_pc.q.val();
-        if !self.out_trap.val() {
-            self.range_mask.next = true;
-            self.range.next = bit_cast::<21, 19>(self.epilogue.mask_trap_off.val());
-            self.range_pc.next = self.epilogue.pc.val();
-            if !self.epilogue.mask_trap.val() {
-                self.range_mask.next = false;
-                self.range.next = self.x_trap_addr.val();
-                self.range_pc.next = self.s_pc.q.val();
-                if !self.x_trap.val() {
-                    self.range.next = self.w_trap_addr.val();
-                    self.range_pc.next = self.l_pc.q.val();
-                }
-            }
+        self.mask_trap.next = self.epilogue.mask_trap.val();
+        self.mask_off.next = self.epilogue.mask_trap_off.val();
+        self.mask_q.next = self.epilogue.mask_trap_q.val();
+        self.range_pc.next = self.l_pc.q.val();
+        if self.x_trap.val() {
+            self.range_pc.next = self.s_pc.q.val();
+        }
+        if self.epilogue.mask_trap.val() {
+            self.range_pc.next = self.epilogue.mask_trap_pc.val();
+        }
+        if self.out_trap.val() {
+            self.range_pc.next = self.out_pc.q.val();
         }
         if !self.trapped.q.val() {
             if self.range_now.val() {
                 self.trapped.d.next = true;
                 self.cause.d.next = bits::<8>(4);
-                self.info.d.next = bit_cast::<32, 20>(self.range.val().get_bits::<20>(0))
-                    | (bit_cast::<32, 1>(self.range.val().get_bits::<1>(20)) << 31)
-                    | (bit_cast::<32, 1>(self.range_mask.val().into()) << 30);
                 self.pc.d.next = self.range_pc.val();
             } else if self.issue.trap.val() {
                 self.trapped.d.next = true;

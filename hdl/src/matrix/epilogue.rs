@@ -52,8 +52,12 @@ pub struct Epilogue {
     pub flag_addr: Signal<Out, Bits<21>>,
     /// A mask access is out of range.
     pub mask_trap: Signal<Out, Bit>,
-    /// Where.
+    /// Its instruction.
+    pub mask_trap_pc: Signal<Out, Bits<16>>,
+    /// Offset of its lane 0.
     pub mask_trap_off: Signal<Out, Bits<19>>,
+    /// Its `(inner stride − 1)/N`, signed.
+    pub mask_trap_q: Signal<Out, Bits<16>>,
     /// Instruction of the access being written (for a trap of the next cycle).
     pub pc: Signal<Out, Bits<16>>,
     x1: Vec<DFF<Bits<32>>>,
@@ -127,7 +131,9 @@ impl Epilogue {
             flag_pc: Default::default(),
             flag_addr: Default::default(),
             mask_trap: Default::default(),
+            mask_trap_pc: Default::default(),
             mask_trap_off: Default::default(),
+            mask_trap_q: Default::default(),
             pc: Default::default(),
             x1: many(n),
             y2: many(n),
@@ -220,9 +226,13 @@ impl Logic for Epilogue {
         self.mask_go.next = self.mask_write.val() & !self.writing.trap.val();
         self.mask_trap.next =
             (self.mask_write.val() & self.writing.trap.val()) | (self.mask_read.val() & self.reading.trap.val());
-        self.mask_trap_off.next = self.writing.trap_off.val();
+        self.mask_trap_pc.next = self.c3.q.val().get_bits::<16>(16);
+        self.mask_trap_off.next = self.b3.q.val().get_bits::<19>(0);
+        self.mask_trap_q.next = self.c3.q.val().get_bits::<16>(0);
         if self.mask_read.val() & self.reading.trap.val() {
-            self.mask_trap_off.next = self.reading.trap_off.val();
+            self.mask_trap_pc.next = self.info_c.val().get_bits::<16>(16);
+            self.mask_trap_off.next = self.info_b.val().get_bits::<19>(0);
+            self.mask_trap_q.next = self.info_c.val().get_bits::<16>(0);
         }
         self.any_bad.next = false;
         self.bad_lane.next = bits::<16>(0);

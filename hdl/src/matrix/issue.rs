@@ -2,7 +2,8 @@
 //! and the streamer have started on it.
 //!
 //! ```text
-//!  iw ──> shift register of 12 words ──> fields, traps ──> go (waits satisfied) ──> loader, streamer
+//!  iw ──> shift register of 12 words ──> fields ──> go (waits satisfied, checks passed) ──> loader, streamer
+//!            └── checks, each on its word as it passes by ──> flip-flops
 //! ```
 
 use crate::memory::many;
@@ -74,15 +75,20 @@ pub struct Issue {
     held: Signal<Local, Bit>,
     block: Signal<Local, Bits<16>>,
     group: Signal<Local, Bits<16>>,
-    rows: Signal<Local, Bits<32>>,
-    need: Signal<Local, Bits<32>>,
-    bad_size: Signal<Local, Bit>,
-    bad_x: Signal<Local, Bit>,
-    bad_w: Signal<Local, Bit>,
-    bad_out: Signal<Local, Bit>,
+    early_block: Signal<Local, Bits<16>>,
+    early_group: Signal<Local, Bits<16>>,
+    product: Signal<Local, Bits<32>>,
+    rows: DFF<Bits<17>>,
+    need: DFF<Bits<18>>,
+    spare: Signal<Local, Bits<18>>,
+    first: Signal<Local, Bits<18>>,
+    bad_size: DFF<Bit>,
+    bad_x: DFF<Bit>,
+    bad_w: DFF<Bit>,
+    bad_out: DFF<Bit>,
     bad: Signal<Local, Bit>,
     lane_mask: Constant<Bits<32>>,
-    acc_rows: Constant<Bits<32>>,
+    acc_rows: Constant<Bits<18>>,
 }
 
 impl Issue {
@@ -127,8 +133,13 @@ impl Issue {
             held: Default::default(),
             block: Default::default(),
             group: Default::default(),
+            early_block: Default::default(),
+            early_group: Default::default(),
+            product: Default::default(),
             rows: Default::default(),
             need: Default::default(),
+            spare: Default::default(),
+            first: Default::default(),
             bad_size: Default::default(),
             bad_x: Default::default(),
             bad_w: Default::default(),
@@ -143,7 +154,7 @@ impl Issue {
 impl Logic for Issue {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, count, pc_reg, wm_en, wm, wv_en, wv);
+        dff_setup!(self, clock, count, pc_reg, wm_en, wm, wv_en, wv, rows, need, bad_size, bad_x, bad_w, bad_out);
         self.full.next = self.count.q.val() == 12;
         self.ready.next = !self.full.val() & !self.clear.val();
         self.iw_ready.next = self.ready.val();
@@ -187,29 +198,45 @@ impl Logic for Issue {
         }
         self.m_block.next = self.block.val();
         self.n_group.next = self.group.val();
-        self.rows.next = self.block.val() * self.group.val();
-        self.need.next = self.rows.val() + bit_cast::<32, 8>(self.store[11].q.val().get_bits::<8>(0));
-        self.bad_size.next = (self.store[1].q.val().get_bits::<16>(0) == 0)
-            | (self.store[1].q.val().get_bits::<16>(16) == 0)
-            | (self.store[2].q.val().get_bits::<16>(0) == 0)
-            | (self.need.val() > self.acc_rows.val());
-        self.bad_x.next = (self.store[4].q.val() & self.lane_mask.val()) != 1;
-        self.bad_w.next = (self.store[6].q.val() & self.lane_mask.val()) != 1;
-        self.bad_out.next = self.store[0].q.val().get_bit(21) & ((self.store[8].q.val() & self.lane_mask.val()) != 1);
+        // The checks see each word a place before its own, as the last word comes; word 2's product two places before.
+        self.early_block.next = bit_cast::<16, 8>(self.store[4].q.val().get_bits::<8>(16));
+        if self.store[4].q.val().get_bits::<8>(16) == 0 {
+            self.early_block.next = bits::<16>(256);
+        }
+        self.early_group.next = bit_cast::<16, 8>(self.store[4].q.val().get_bits::<8>(24));
+        if self.store[4].q.val().get_bits::<8>(24) == 0 {
+            self.early_group.next = bits::<16>(256);
+        }
+        self.product.next = self.early_block.val() * self.early_group.val();
+        self.spare.next = self.acc_rows.val() - bit_cast::<18, 17>(self.rows.q.val());
+        self.first.next = bit_cast::<18, 8>(self.iw_data.val().get_bits::<8>(0));
+        if self.take.val() {
+            self.rows.d.next = self.product.val().get_bits::<17>(0);
+            self.need.d.next = bit_cast::<18, 17>(self.rows.q.val()) + self.first.val();
+            self.bad_size.d.next = (self.store[2].q.val().get_bits::<16>(0) == 0)
+                | (self.store[2].q.val().get_bits::<16>(16) == 0)
+                | (self.store[3].q.val().get_bits::<16>(0) == 0)
+                | self.spare.val().get_bit(17)
+                | (self.first.val() > self.spare.val());
+            self.bad_x.d.next = (self.store[5].q.val() & self.lane_mask.val()) != 1;
+            self.bad_w.d.next = (self.store[7].q.val() & self.lane_mask.val()) != 1;
+            self.bad_out.d.next =
+                self.store[1].q.val().get_bit(21) & ((self.store[9].q.val() & self.lane_mask.val()) != 1);
+        }
         self.bad.next =
-            self.full.val() & (self.bad_size.val() | self.bad_x.val() | self.bad_w.val() | self.bad_out.val());
+            self.full.val() & (self.bad_size.q.val() | self.bad_x.q.val() | self.bad_w.q.val() | self.bad_out.q.val());
         self.trap.next = self.bad.val();
         self.trap_cause.next = bits::<8>(5);
         self.trap_info.next = self.store[8].q.val();
-        if self.bad_w.val() {
+        if self.bad_w.q.val() {
             self.trap_info.next = self.store[6].q.val();
         }
-        if self.bad_x.val() {
+        if self.bad_x.q.val() {
             self.trap_info.next = self.store[4].q.val();
         }
-        if self.bad_size.val() {
+        if self.bad_size.q.val() {
             self.trap_cause.next = bits::<8>(6);
-            self.trap_info.next = self.need.val();
+            self.trap_info.next = bit_cast::<32, 18>(self.need.q.val());
         }
         self.go.next = self.full.val() & !self.held.val() & !self.bad.val() & !self.clear.val();
         self.waiting.next = self.full.val() & self.held.val();

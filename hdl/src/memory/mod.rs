@@ -22,12 +22,14 @@ mod address;
 mod bank;
 mod plane;
 mod rotate;
+mod search;
 mod system;
 
 pub use address::AddressUnit;
 pub use bank::Bank;
 pub use plane::Plane;
 pub use rotate::{RotateDown, RotateUp};
+pub use search::RangeSearch;
 pub use system::{MemorySystem, read, write};
 
 /// Cycles from a read's grant to its data.

@@ -27,8 +27,10 @@ pub struct Plane {
     pub rdata: Vec<Signal<Out, Bits<32>>>,
     /// The read of one cycle ago is out of range.
     pub read_trap: Signal<Out, Bit>,
-    /// Offset of its first such lane.
-    pub read_trap_off: Signal<Out, Bits<21>>,
+    /// Offset of lane 0 in the read of two cycles ago.
+    pub read_off2: Signal<Out, Bits<19>>,
+    /// Its `(inner − 1)/N`.
+    pub read_q2: Signal<Out, Bits<16>>,
     /// Writes in this cycle.
     pub write: Signal<In, Bit>,
     /// Offset of lane 0.
@@ -41,19 +43,25 @@ pub struct Plane {
     pub wdata: Vec<Signal<In, Bits<32>>>,
     /// The write of one cycle ago is out of range (and did not happen).
     pub write_trap: Signal<Out, Bit>,
-    /// Offset of its first such lane.
-    pub write_trap_off: Signal<Out, Bits<21>>,
+    /// Offset of lane 0 in the write of two cycles ago.
+    pub write_off2: Signal<Out, Bits<19>>,
+    /// Its `(inner − 1)/N`.
+    pub write_q2: Signal<Out, Bits<16>>,
     r_valid: DFF<Bit>,
     r_off: DFF<Bits<19>>,
     r_q: DFF<Bits<16>>,
     r_count: DFF<Bits<5>>,
     r_bcast: DFF<Bit>,
+    r_off2: DFF<Bits<19>>,
+    r_q2: DFF<Bits<16>>,
     r_phase2: DFF<Bits<4>>,
     r_bcast2: DFF<Bit>,
     w_valid: DFF<Bit>,
     w_off: DFF<Bits<19>>,
     w_q: DFF<Bits<16>>,
     w_count: DFF<Bits<5>>,
+    w_off2: DFF<Bits<19>>,
+    w_q2: DFF<Bits<16>>,
     w_data: Vec<DFF<Bits<32>>>,
     w_go: Signal<Local, Bit>,
     r_unit: AddressUnit,
@@ -76,25 +84,31 @@ impl Plane {
             read_count: Default::default(),
             rdata: many(n),
             read_trap: Default::default(),
-            read_trap_off: Default::default(),
+            read_off2: Default::default(),
+            read_q2: Default::default(),
             write: Default::default(),
             write_off: Default::default(),
             write_q: Default::default(),
             write_count: Default::default(),
             wdata: many(n),
             write_trap: Default::default(),
-            write_trap_off: Default::default(),
+            write_off2: Default::default(),
+            write_q2: Default::default(),
             r_valid: Default::default(),
             r_off: Default::default(),
             r_q: Default::default(),
             r_count: Default::default(),
             r_bcast: Default::default(),
+            r_off2: Default::default(),
+            r_q2: Default::default(),
             r_phase2: Default::default(),
             r_bcast2: Default::default(),
             w_valid: Default::default(),
             w_off: Default::default(),
             w_q: Default::default(),
             w_count: Default::default(),
+            w_off2: Default::default(),
+            w_q2: Default::default(),
             w_data: many(n),
             w_go: Default::default(),
             r_unit: AddressUnit::new(n, words / n),
@@ -111,7 +125,8 @@ impl Logic for Plane {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_phase2, r_bcast2, w_valid, w_off, w_q, w_count
+            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_off2, r_q2, r_phase2, r_bcast2, w_valid, w_off, w_q,
+            w_count, w_off2, w_q2
         );
         self.r_valid.d.next = self.read.val();
         self.w_valid.d.next = self.write.val();
@@ -137,12 +152,18 @@ impl Logic for Plane {
         self.r_phase2.d.next = self.r_unit.phase.val();
         self.r_bcast2.d.next = self.r_bcast.q.val();
         self.read_trap.next = self.r_valid.q.val() & self.r_unit.trap.val();
-        self.read_trap_off.next = bit_cast::<21, 19>(self.r_unit.trap_off.val());
+        self.r_off2.d.next = self.r_off.q.val();
+        self.r_q2.d.next = self.r_q.q.val();
+        self.read_off2.next = self.r_off2.q.val();
+        self.read_q2.next = self.r_q2.q.val();
         self.w_unit.off.next = self.w_off.q.val();
         self.w_unit.q.next = self.w_q.q.val();
         self.w_unit.count.next = self.w_count.q.val();
         self.write_trap.next = self.w_valid.q.val() & self.w_unit.trap.val();
-        self.write_trap_off.next = bit_cast::<21, 19>(self.w_unit.trap_off.val());
+        self.w_off2.d.next = self.w_off.q.val();
+        self.w_q2.d.next = self.w_q.q.val();
+        self.write_off2.next = self.w_off2.q.val();
+        self.write_q2.next = self.w_q2.q.val();
         self.w_go.next = self.w_valid.q.val() & !self.w_unit.trap.val();
         self.turn_back.by.next = self.r_phase2.q.val();
         self.turn_in.by.next = self.w_unit.phase.val();

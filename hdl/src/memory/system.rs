@@ -1,6 +1,6 @@
 //! Four planes, six read clients, four write clients.
 
-use super::{Plane, many};
+use super::{Plane, RangeSearch, many};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use systole_isa::machine::Machine;
@@ -77,10 +77,19 @@ pub struct MemorySystem {
     pub w_gnt: Vec<Signal<Out, Bit>>,
     /// The write granted one cycle ago is out of range; nothing was written.
     pub w_trap: Vec<Signal<Out, Bit>>,
-    /// Element address that trapped in each plane; bit 20: `smem`. Valid with the trap of a client of that plane.
-    pub r_trap_addr: Vec<Signal<Out, Bits<21>>>,
-    /// As `r_trap_addr`, for writes.
-    pub w_trap_addr: Vec<Signal<Out, Bits<21>>>,
+    /// An access to the matrix engine's mask memory is out of range.
+    pub mask_trap: Signal<In, Bit>,
+    /// Offset of its lane 0.
+    pub mask_off: Signal<In, Bits<19>>,
+    /// `(inner stride − 1)/N`, signed.
+    pub mask_q: Signal<In, Bits<16>>,
+    /// Level: forget which access was out of range.
+    pub abort: Signal<In, Bit>,
+    /// The element of the first access out of range, as `TRAP_INFO` says it. The matrix engine's comes before the vector
+    /// engine's of the same cycle.
+    pub range_info: Signal<Out, Bits<32>>,
+    /// `range_info` is being found.
+    pub range_busy: Signal<Out, Bit>,
     r_target: Vec<Signal<Local, Bits<2>>>,
     w_target: Vec<Signal<Local, Bits<2>>>,
     r_hit: Vec<Signal<Local, Bit>>,
@@ -96,9 +105,18 @@ pub struct MemorySystem {
     from2: Vec<DFF<Bits<2>>>,
     w_gnt1: Vec<DFF<Bit>>,
     w_from1: Vec<DFF<Bits<2>>>,
+    w_from2: Vec<DFF<Bits<2>>>,
+    r_bad2: Vec<DFF<Bit>>,
+    w_bad2: Vec<DFF<Bit>>,
+    mask_bad2: DFF<Bit>,
+    mask_off2: DFF<Bits<19>>,
+    mask_q2: DFF<Bits<16>>,
+    pick: Signal<Local, Bits<4>>,
     plane: Vec<Plane>,
     id: Vec<Constant<Bits<2>>>,
-    tag: Vec<Constant<Bits<21>>>,
+    search: RangeSearch,
+    room: Vec<Constant<Bits<3>>>,
+    port: Vec<Constant<Bits<4>>>,
     _n: usize,
     _r: usize,
     _w: usize,
@@ -130,8 +148,12 @@ impl MemorySystem {
             wdata: many(w * n),
             w_gnt: many(w),
             w_trap: many(w),
-            r_trap_addr: many(r),
-            w_trap_addr: many(w),
+            mask_trap: Default::default(),
+            mask_off: Default::default(),
+            mask_q: Default::default(),
+            abort: Default::default(),
+            range_info: Default::default(),
+            range_busy: Default::default(),
             r_target: many(r),
             w_target: many(w),
             r_hit: many(4 * r),
@@ -147,9 +169,18 @@ impl MemorySystem {
             from2: many(r),
             w_gnt1: many(w),
             w_from1: many(w),
+            w_from2: many(w),
+            r_bad2: many(r),
+            w_bad2: many(w),
+            mask_bad2: Default::default(),
+            mask_off2: Default::default(),
+            mask_q2: Default::default(),
+            pick: Default::default(),
             plane: vec![half(), half(), single(), single()],
             id: (0..4).map(|p| Constant::new(bits(p))).collect(),
-            tag: (0..4).map(|p: u64| Constant::new(bits((p >> 1) << 20 | (p & 1) << 19))).collect(),
+            search: RangeSearch::new(machine),
+            room: (0..4).map(|p| Constant::new(bits(p))).collect(),
+            port: (0..8).map(|p| Constant::new(bits(p))).collect(),
             _n: n,
             _r: r,
             _w: w,
@@ -160,7 +191,8 @@ impl MemorySystem {
 impl Logic for MemorySystem {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, turn);
+        dff_setup!(self, clock, turn, mask_bad2, mask_off2, mask_q2);
+        clock!(self, clock, search);
         for r in self._r..(self._r + 1) {
             for w in self._w..(self._w + 1) {
                 for n in self._n..(self._n + 1) {
@@ -190,13 +222,13 @@ impl Logic for MemorySystem {
                         self.from1[c].d.next = self.r_target[c].val();
                         self.from2[c].d.next = self.from1[c].q.val();
                         self.r_trap[c].next = false;
-                        self.r_trap_addr[c].next = bits::<21>(0);
                         for p in 0..4 {
                             if self.from1[c].q.val() == self.id[p].val() {
                                 self.r_trap[c].next = self.gnt1[c].q.val() & self.plane[p].read_trap.val();
-                                self.r_trap_addr[c].next = self.tag[p].val() | self.plane[p].read_trap_off.val();
                             }
                         }
+                        self.r_bad2[c].clock.next = self.clock.val();
+                        self.r_bad2[c].d.next = self.r_trap[c].val();
                         for i in 0..self._n {
                             self.rdata[c * n + i].next = self.plane[0].rdata[i].val();
                             if self.from2[c].q.val() == 1 {
@@ -288,16 +320,77 @@ impl Logic for MemorySystem {
                         self.w_gnt1[c].d.next = self.w_gnt[c].val();
                         self.w_from1[c].d.next = self.w_target[c].val();
                         self.w_trap[c].next = false;
-                        self.w_trap_addr[c].next = bits::<21>(0);
                         for p in 0..4 {
                             if self.w_from1[c].q.val() == self.id[p].val() {
                                 self.w_trap[c].next = self.w_gnt1[c].q.val() & self.plane[p].write_trap.val();
-                                self.w_trap_addr[c].next = self.tag[p].val() | self.plane[p].write_trap_off.val();
                             }
                         }
+                        self.w_from2[c].clock.next = self.clock.val();
+                        self.w_bad2[c].clock.next = self.clock.val();
+                        self.w_from2[c].d.next = self.w_from1[c].q.val();
+                        self.w_bad2[c].d.next = self.w_trap[c].val();
                     }
                 }
             }
         }
+        // Which access out of range is reported. Of several in one cycle the last `if` wins: the order of the engines' own.
+        // The mover checks its addresses itself.
+        self.mask_bad2.d.next = self.mask_trap.val();
+        self.mask_off2.d.next = self.mask_off.val();
+        self.mask_q2.d.next = self.mask_q.val();
+        self.search.start.next = false;
+        self.pick.next = bits::<4>(0);
+        for c in 1..3 {
+            for p in 0..4 {
+                if self.w_bad2[3 - c].q.val() & (self.w_from2[3 - c].q.val() == self.id[p].val()) {
+                    self.search.start.next = true;
+                    self.pick.next = self.port[p + 4].val();
+                }
+            }
+        }
+        for c in 2..5 {
+            for p in 0..4 {
+                if self.r_bad2[6 - c].q.val() & (self.from2[6 - c].q.val() == self.id[p].val()) {
+                    self.search.start.next = true;
+                    self.pick.next = self.port[p].val();
+                }
+            }
+        }
+        for c in 0..2 {
+            for p in 0..4 {
+                if self.r_bad2[c].q.val() & (self.from2[c].q.val() == self.id[p].val()) {
+                    self.search.start.next = true;
+                    self.pick.next = self.port[p].val();
+                }
+            }
+        }
+        if self.mask_bad2.q.val() {
+            self.search.start.next = true;
+            self.pick.next = bits::<4>(8);
+        }
+        for p in 0..4 {
+            if self.w_bad2[0].q.val() & (self.w_from2[0].q.val() == self.id[p].val()) {
+                self.search.start.next = true;
+                self.pick.next = self.port[p + 4].val();
+            }
+        }
+        self.search.off.next = self.mask_off2.q.val();
+        self.search.q.next = self.mask_q2.q.val();
+        self.search.room.next = bits::<3>(4);
+        for p in 0..4 {
+            if self.pick.val() == self.port[p].val() {
+                self.search.off.next = self.plane[p].read_off2.val();
+                self.search.q.next = self.plane[p].read_q2.val();
+                self.search.room.next = self.room[p].val();
+            }
+            if self.pick.val() == self.port[p + 4].val() {
+                self.search.off.next = self.plane[p].write_off2.val();
+                self.search.q.next = self.plane[p].write_q2.val();
+                self.search.room.next = self.room[p].val();
+            }
+        }
+        self.search.abort.next = self.abort.val();
+        self.range_info.next = self.search.info.val();
+        self.range_busy.next = self.search.busy.val();
     }
 }

@@ -11,6 +11,7 @@ use crate::memory::{MemorySystem, read, write};
 use crate::mover::Mover;
 use crate::vector::VectorEngine;
 use rust_hdl_core::prelude::*;
+use rust_hdl_widgets::prelude::*;
 use systole_isa::machine::Machine;
 
 // The kernel writes the memory clients' numbers as literals, which is all that RustHDL's subset knows.
@@ -72,7 +73,9 @@ pub struct Soc {
     vector: VectorEngine,
     memory: MemorySystem,
     mem_trap: Signal<Local, Bit>,
-    mem_trap_addr: Signal<Local, Bits<21>>,
+    mem_trap_pc: Signal<Local, Bits<16>>,
+    mem_trap1: DFF<Bit>,
+    mem_trap_pc1: DFF<Bits<16>>,
     _n: usize,
     _v: usize,
 }
@@ -115,7 +118,9 @@ impl Soc {
             vector: VectorEngine::new(n, v),
             memory: MemorySystem::new(machine),
             mem_trap: Default::default(),
-            mem_trap_addr: Default::default(),
+            mem_trap_pc: Default::default(),
+            mem_trap1: Default::default(),
+            mem_trap_pc1: Default::default(),
             _n: n,
             _v: v,
         }
@@ -127,6 +132,7 @@ impl Logic for Soc {
     fn update(&mut self) {
         comment!("module soc");
         clock!(self, clock, cpu, ram, bus, board, link, mover, control, memory, matrix_gate, vector_gate);
+        clock!(self, clock, mem_trap1, mem_trap_pc1);
 
         // soft core, its RAM and its bus
         self.cpu.reset.next = self.cpu_reset.val();
@@ -279,7 +285,6 @@ impl Logic for Soc {
         self.memory.r_count[0].next = self.matrix.w_count.val();
         self.matrix.w_gnt.next = self.memory.r_gnt[0].val();
         self.matrix.w_trap.next = self.memory.r_trap[0].val();
-        self.matrix.w_trap_addr.next = self.memory.r_trap_addr[0].val();
         self.memory.r_req[1].next = self.matrix.x_req.val();
         self.memory.r_smem[1].next = false;
         self.memory.r_addr[1].next = self.matrix.x_addr.val();
@@ -288,14 +293,18 @@ impl Logic for Soc {
         self.memory.r_count[1].next = self.matrix.x_count.val();
         self.matrix.x_gnt.next = self.memory.r_gnt[1].val();
         self.matrix.x_trap.next = self.memory.r_trap[1].val();
-        self.matrix.x_trap_addr.next = self.memory.r_trap_addr[1].val();
         self.memory.w_req[0].next = self.matrix.out_req.val();
         self.memory.w_smem[0].next = self.matrix.out_smem.val();
         self.memory.w_addr[0].next = self.matrix.out_addr.val();
         self.memory.w_q[0].next = self.matrix.out_q.val();
         self.memory.w_count[0].next = self.matrix.out_count.val();
         self.matrix.out_trap.next = self.memory.w_trap[0].val();
-        self.matrix.out_trap_addr.next = self.memory.w_trap_addr[0].val();
+        self.memory.mask_trap.next = self.matrix.mask_trap.val();
+        self.memory.mask_off.next = self.matrix.mask_off.val();
+        self.memory.mask_q.next = self.matrix.mask_q.val();
+        self.memory.abort.next = self.control.abort.val();
+        self.control.range_info.next = self.memory.range_info.val();
+        self.control.range_busy.next = self.memory.range_busy.val();
         for n in self._n..(self._n + 1) {
             for i in 0..self._n {
                 self.matrix.w_rdata[i].next = self.memory.rdata[i].val();
@@ -367,26 +376,13 @@ impl Logic for Soc {
             | self.memory.r_trap[4].val()
             | self.memory.w_trap[1].val()
             | self.memory.w_trap[2].val();
-        self.mem_trap_addr.next = self.memory.w_trap_addr[2].val();
-        if self.memory.w_trap[1].val() {
-            self.mem_trap_addr.next = self.memory.w_trap_addr[1].val();
-        }
-        if self.memory.r_trap[4].val() {
-            self.mem_trap_addr.next = self.memory.r_trap_addr[4].val();
-        }
-        if self.memory.r_trap[3].val() {
-            self.mem_trap_addr.next = self.memory.r_trap_addr[3].val();
-        }
-        if self.memory.r_trap[2].val() {
-            self.mem_trap_addr.next = self.memory.r_trap_addr[2].val();
-        }
-        self.control.mem_trap.next = self.mem_trap.val();
-        self.control.mem_trap_cause.next = bits::<8>(4);
-        self.control.mem_trap_info.next = bit_cast::<32, 20>(self.mem_trap_addr.val().get_bits::<20>(0))
-            | (bit_cast::<32, 1>(self.mem_trap_addr.val().get_bits::<1>(20)) << 31);
-        self.control.mem_trap_pc.next = self.vector.write_pc.val();
+        self.mem_trap_pc.next = self.vector.write_pc.val();
         if self.memory.r_trap[2].val() | self.memory.r_trap[3].val() | self.memory.r_trap[4].val() {
-            self.control.mem_trap_pc.next = self.vector.read_pc.val();
+            self.mem_trap_pc.next = self.vector.read_pc.val();
         }
+        self.mem_trap1.d.next = self.mem_trap.val();
+        self.mem_trap_pc1.d.next = self.mem_trap_pc.val();
+        self.control.mem_trap.next = self.mem_trap1.q.val();
+        self.control.mem_trap_pc.next = self.mem_trap_pc1.q.val();
     }
 }

@@ -77,8 +77,9 @@ pub struct Issue {
     clear: Signal<Local, Bit>,
     may_start: Signal<Local, Bit>,
     good: Signal<Local, Bit>,
-    less: Vec<Signal<Local, Bits<16>>>,
-    odd: Vec<Signal<Local, Bit>>,
+    bad_code: DFF<Bit>,
+    bad_size: DFF<Bit>,
+    bad_stride: Vec<DFF<Bit>>,
     cause: Signal<Local, Bits<8>>,
     info: Signal<Local, Bits<32>>,
     banks_mask: Constant<Bits<16>>,
@@ -130,8 +131,9 @@ impl Issue {
             clear: Default::default(),
             may_start: Default::default(),
             good: Default::default(),
-            less: many(5),
-            odd: many(5),
+            bad_code: Default::default(),
+            bad_size: Default::default(),
+            bad_stride: many(5),
             cause: Default::default(),
             info: Default::default(),
             banks_mask: Constant::new(bits(n as u64 - 1)),
@@ -143,7 +145,7 @@ impl Logic for Issue {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module vector_issue");
-        dff_setup!(self, clock, slot, begun, pc_q, wm_en, wm, wv_en, wv, trap_q, cause_q, info_q);
+        dff_setup!(self, clock, slot, begun, pc_q, wm_en, wm, wv_en, wv, trap_q, cause_q, info_q, bad_code, bad_size);
         // `slot` is one-hot with bit 0 inverted (so that it starts at zero): bit k, the next word is word k; bit 12, full.
         self.full.next = self.slot.q.val().get_bit(12);
         self.accept.next = self.iw_valid.val() & !self.full.val();
@@ -177,48 +179,50 @@ impl Logic for Issue {
         self.may_start.next =
             self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val() & self.clear.val();
 
-        // Strides: x, y, z, d, copy.
-        for i in 0..5 {
-            self.less[i].next = self.words[2 * i + 3].q.val().get_bits::<16>(0) - 1;
-            self.odd[i].next = (self.less[i].val() & self.banks_mask.val()) != 0;
-        }
-        self.good.next = true;
-        self.cause.next = bits::<8>(5);
-        self.info.next = self.words[3].q.val();
-        if (self.words[0].q.val().get_bits::<7>(0) > 14) | (self.words[0].q.val().get_bits::<3>(29) != 0) {
-            self.good.next = false;
-            self.cause.next = bits::<8>(1);
-            self.info.next = self.words[0].q.val();
-        } else if (self.words[1].q.val().get_bits::<16>(0) == 0)
+        // Checks are flip-flops by the time the last word is there: of words that have been for a cycle, and of the last
+        // one, the copy's stride, on its way in.
+        self.bad_code.d.next =
+            (self.words[0].q.val().get_bits::<7>(0) > 14) | (self.words[0].q.val().get_bits::<3>(29) != 0);
+        self.bad_size.d.next = (self.words[1].q.val().get_bits::<16>(0) == 0)
             | (self.words[1].q.val().get_bits::<16>(16) == 0)
-            | ((self.words[0].q.val().get_bits::<2>(25) == 3) & (self.words[1].q.val() != 0x10001))
-        {
-            self.good.next = false;
+            | ((self.words[0].q.val().get_bits::<2>(25) == 3) & (self.words[1].q.val() != 0x10001));
+        for i in 0..5 {
+            self.bad_stride[i].clock.next = self.clock.val();
+            self.bad_stride[i].d.next = self.bad_stride[i].q.val();
+        }
+        for i in 0..3 {
+            // x, y, z: in memory, neither ≡ 1 (mod N) nor 0
+            self.bad_stride[i].d.next = !self.words[0].q.val().get_bit(20 + 2 * i)
+                & ((self.words[2 * i + 3].q.val().get_bits::<16>(0) & self.banks_mask.val()) != 1)
+                & (self.words[2 * i + 3].q.val().get_bits::<16>(0) != 0);
+        }
+        self.bad_stride[3].d.next = !self.words[0].q.val().get_bit(26)
+            & ((self.words[9].q.val().get_bits::<16>(0) & self.banks_mask.val()) != 1);
+        if self.accept.val() {
+            self.bad_stride[4].d.next = self.words[0].q.val().get_bit(27)
+                & ((self.iw_data.val().get_bits::<16>(0) & self.banks_mask.val()) != 1);
+        }
+        self.good.next = !(self.bad_code.q.val()
+            | self.bad_size.q.val()
+            | self.bad_stride[0].q.val()
+            | self.bad_stride[1].q.val()
+            | self.bad_stride[2].q.val()
+            | self.bad_stride[3].q.val()
+            | self.bad_stride[4].q.val());
+        self.cause.next = bits::<8>(5);
+        self.info.next = self.words[11].q.val();
+        for i in 0..4 {
+            if self.bad_stride[3 - i].q.val() {
+                self.info.next = self.words[9 - 2 * i].q.val();
+            }
+        }
+        if self.bad_size.q.val() {
             self.cause.next = bits::<8>(6);
             self.info.next = self.words[1].q.val();
-        } else if !self.words[0].q.val().get_bit(20)
-            & self.odd[0].val()
-            & (self.words[3].q.val().get_bits::<16>(0) != 0)
-        {
-            self.good.next = false;
-        } else if !self.words[0].q.val().get_bit(22)
-            & self.odd[1].val()
-            & (self.words[5].q.val().get_bits::<16>(0) != 0)
-        {
-            self.good.next = false;
-            self.info.next = self.words[5].q.val();
-        } else if !self.words[0].q.val().get_bit(24)
-            & self.odd[2].val()
-            & (self.words[7].q.val().get_bits::<16>(0) != 0)
-        {
-            self.good.next = false;
-            self.info.next = self.words[7].q.val();
-        } else if !self.words[0].q.val().get_bit(26) & self.odd[3].val() {
-            self.good.next = false;
-            self.info.next = self.words[9].q.val();
-        } else if self.words[0].q.val().get_bit(27) & self.odd[4].val() {
-            self.good.next = false;
-            self.info.next = self.words[11].q.val();
+        }
+        if self.bad_code.q.val() {
+            self.cause.next = bits::<8>(1);
+            self.info.next = self.words[0].q.val();
         }
 
         self.start.next = self.may_start.val() & self.good.val();

@@ -51,7 +51,7 @@ pub struct Top {
     pub r_count: Signal<In, Bits<5>>,
     pub r_gnt: Vec<Signal<Out, Bit>>,
     pub r_trap: Vec<Signal<Out, Bit>>,
-    pub r_trap_addr: Signal<Out, Bits<21>>,
+    pub range_busy: Signal<Out, Bit>,
     /// v_x's data.
     pub rdata: Vec<Signal<Out, Bits<32>>>,
     /// Clients v_d, v_c, mv_w.
@@ -104,7 +104,7 @@ impl Top {
             r_count: Default::default(),
             r_gnt: many(4),
             r_trap: many(4),
-            r_trap_addr: Default::default(),
+            range_busy: Default::default(),
             rdata: many(n),
             w_req: many(3),
             w_smem: Default::default(),
@@ -149,6 +149,9 @@ impl Logic for Top {
         self.trap.next = self.engine.trap.val();
         self.trap_cause.next = self.engine.trap_cause.val();
         self.trap_info.next = self.engine.trap_info.val();
+        if self.engine.trap_cause.val() == 4 {
+            self.trap_info.next = self.memory.range_info.val();
+        }
         self.trap_pc.next = self.engine.trap_pc.val();
         self.memory.r_req[0].next = self.engine.w_req.val();
         self.memory.r_addr[0].next = self.engine.w_addr.val();
@@ -156,21 +159,23 @@ impl Logic for Top {
         self.memory.r_count[0].next = self.engine.w_count.val();
         self.engine.w_gnt.next = self.memory.r_gnt[0].val();
         self.engine.w_trap.next = self.memory.r_trap[0].val();
-        self.engine.w_trap_addr.next = self.memory.r_trap_addr[0].val();
         self.memory.r_req[1].next = self.engine.x_req.val();
         self.memory.r_addr[1].next = self.engine.x_addr.val();
         self.memory.r_q[1].next = self.engine.x_q.val();
         self.memory.r_count[1].next = self.engine.x_count.val();
         self.engine.x_gnt.next = self.memory.r_gnt[1].val();
         self.engine.x_trap.next = self.memory.r_trap[1].val();
-        self.engine.x_trap_addr.next = self.memory.r_trap_addr[1].val();
         self.memory.w_req[0].next = self.engine.out_req.val();
         self.memory.w_smem[0].next = self.engine.out_smem.val();
         self.memory.w_addr[0].next = self.engine.out_addr.val();
         self.memory.w_q[0].next = self.engine.out_q.val();
         self.memory.w_count[0].next = self.engine.out_count.val();
         self.engine.out_trap.next = self.memory.w_trap[0].val();
-        self.engine.out_trap_addr.next = self.memory.w_trap_addr[0].val();
+        self.memory.mask_trap.next = self.engine.mask_trap.val();
+        self.memory.mask_off.next = self.engine.mask_off.val();
+        self.memory.mask_q.next = self.engine.mask_q.val();
+        self.memory.abort.next = self.abort.val();
+        self.range_busy.next = self.memory.range_busy.val();
         for c in 0..2 {
             self.memory.r_smem[c].next = false;
             self.memory.r_bcast[c].next = false;
@@ -185,7 +190,6 @@ impl Logic for Top {
             self.r_gnt[c].next = self.memory.r_gnt[c + 2].val();
             self.r_trap[c].next = self.memory.r_trap[c + 2].val();
         }
-        self.r_trap_addr.next = self.memory.r_trap_addr[2].val();
         for c in 0..3 {
             self.memory.w_req[c + 1].next = self.w_req[c].val();
             self.memory.w_smem[c + 1].next = self.w_smem.val();
@@ -221,7 +225,7 @@ macro_rules! ports {
     };
 }
 ports!(abort iw_valid iw_ready iw_data iw_pc iw_wm_en iw_wm iw_wv_en iw_wv done_v done_count idle busy stall_wait stall_mem
-    flag_set flag_pc flag_addr trap trap_cause trap_info trap_pc r_smem r_addr r_q r_bcast r_count r_trap_addr
+    flag_set flag_pc flag_addr trap trap_cause trap_info trap_pc r_smem r_addr r_q r_bcast r_count range_busy
     w_smem w_addr w_q w_count);
 
 /// An instruction and what it waits for.
@@ -342,7 +346,7 @@ impl Bench {
     }
 
     /// One strided or broadcast read through v_x.
-    pub fn read(&mut self, smem: bool, addr: u64, q: i16, bcast: bool, count: usize) -> (Vec<u32>, bool, u64) {
+    pub fn read(&mut self, smem: bool, addr: u64, q: i16, bcast: bool, count: usize) -> (Vec<u32>, bool) {
         self.m.set(self.p.r_smem, smem as u64);
         self.m.set(self.p.r_addr, addr);
         self.m.set(self.p.r_q, q as u16 as u64);
@@ -352,10 +356,10 @@ impl Bench {
         self.m.tick();
         self.m.set(self.r_req[0], 0);
         self.m.eval();
-        let trap = (self.m.get(self.r_trap[0]) == 1, self.m.get(self.p.r_trap_addr));
+        let trap = self.m.get(self.r_trap[0]) == 1;
         self.m.tick();
         self.m.eval();
-        ((0..count).map(|i| self.m.get(self.rdata[i]) as u32).collect(), trap.0, trap.1)
+        ((0..count).map(|i| self.m.get(self.rdata[i]) as u32).collect(), trap)
     }
 
     /// One strided write through v_d; whether it trapped.
@@ -422,6 +426,10 @@ impl Bench {
             }
             if self.m.get(self.p.trap) == 1 {
                 self.m.set(self.p.iw_valid, 0);
+                self.m.tick();
+                while self.m.get(self.p.range_busy) == 1 {
+                    self.m.tick();
+                }
                 let seen = (self.m.get(self.p.trap_cause), self.m.get(self.p.trap_info), self.m.get(self.p.trap_pc));
                 return Err(seen);
             }
