@@ -135,7 +135,7 @@ pub struct Fetcher {
     pub segment_start: Signal<Out, Bit>,
     /// A segment has run and is complete.
     pub segment_end: Signal<Out, Bit>,
-    /// The fetcher traps in this cycle.
+    /// The fetcher trapped in the cycle before, and stands.
     pub trap: Signal<Out, Bit>,
     /// Why.
     pub trap_cause: Signal<Out, Bits<8>>,
@@ -173,6 +173,9 @@ pub struct Fetcher {
     consume: Signal<Local, Bit>,
     fetching: Signal<Local, Bit>,
     fault: Signal<Local, Bits<8>>,
+    cause_q: DFF<Bits<8>>,
+    info_q: DFF<Bits<32>>,
+    fault_pc: DFF<Bits<16>>,
     pc_plus: Signal<Local, Bits<17>>,
     next_pc: Signal<Local, Bits<17>>,
     target: Signal<Local, Bits<17>>,
@@ -208,6 +211,9 @@ impl Logic for Fetcher {
             pc,
             have,
             start_pc,
+            cause_q,
+            info_q,
+            fault_pc,
             opcode,
             register,
             to_vector,
@@ -469,17 +475,20 @@ impl Logic for Fetcher {
         }
 
         // Traps.
-        self.trap.next = self.fault.val() != 0;
-        self.trap_cause.next = self.fault.val();
-        self.trap_info.next = self.word.val();
+        self.cause_q.d.next = self.fault.val();
+        self.info_q.d.next = self.word.val();
         if self.beyond.val() {
-            self.trap_info.next = bit_cast::<32, 17>(self.pc.q.val());
+            self.info_q.d.next = bit_cast::<32, 17>(self.pc.q.val());
         }
-        self.trap_pc.next = self.start_pc.q.val();
+        self.fault_pc.d.next = self.start_pc.q.val();
         if self.state.q.val() == State::First {
-            self.trap_pc.next = self.pc.q.val().get_bits::<16>(0);
+            self.fault_pc.d.next = self.pc.q.val().get_bits::<16>(0);
         }
-        if self.trap.val() | self.stop.val() {
+        self.trap.next = self.cause_q.q.val() != 0;
+        self.trap_cause.next = self.cause_q.q.val();
+        self.trap_info.next = self.info_q.q.val();
+        self.trap_pc.next = self.fault_pc.q.val();
+        if (self.fault.val() != 0) | self.stop.val() {
             self.state.d.next = State::Stopped;
         }
 

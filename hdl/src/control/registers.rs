@@ -451,7 +451,8 @@ impl Logic for Registers {
         // Traps, first one first.
         self.abort.next = self.abort_left.q.val() != 0;
         self.stop.next = (self.trap[1].val() | self.trap[2].val() | self.trap[3].val()) & !self.abort.val();
-        self.caught.next = (self.trap[0].val() | self.stop.val()) & !self.stopped.val() & !self.abort.val();
+        // The fetcher stops a cycle before it says why.
+        self.caught.next = (self.trap[0].val() | (self.stop.val() & !self.stopped.val())) & !self.abort.val();
         if self.caught.val() & (self.cause.q.val() == 0) {
             self.cause.d.next = self.trap_cause[3].val();
             self.info.d.next = self.trap_info[3].val();

@@ -89,6 +89,8 @@ pub struct Epilogue {
     any_bad: Signal<Local, Bit>,
     bad_lane: Signal<Local, Bits<16>>,
     product: Signal<Local, Bits<32>>,
+    product4: DFF<Bits<32>>,
+    read_bad1: DFF<Bit>,
     correction: Signal<Local, Bits<32>>,
     steps: Signal<Local, Bits<32>>,
     distance: Signal<Local, Bits<21>>,
@@ -164,6 +166,8 @@ impl Epilogue {
             any_bad: Default::default(),
             bad_lane: Default::default(),
             product: Default::default(),
+            product4: Default::default(),
+            read_bad1: Default::default(),
             correction: Default::default(),
             steps: Default::default(),
             distance: Default::default(),
@@ -189,7 +193,7 @@ impl Epilogue {
 impl Logic for Epilogue {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, a1, a2, a3, b1, b2, b3, c1, c2, c3, phase1, bad4, lane4, addr4, q4, pc4, flag4);
+        dff_setup!(self, clock, a1, a2, a3, b1, b2, b3, c1, c2, c3, phase1, read_bad1, bad4, lane4, addr4, q4, product4, pc4, flag4);
         self.a1.d.next = self.info_a.val();
         self.a2.d.next = self.a1.q.val();
         self.a3.d.next = self.a2.q.val();
@@ -225,14 +229,16 @@ impl Logic for Epilogue {
         self.mask_write.next = self.write3.val() & self.b3.q.val().get_bit(21);
         self.mask_go.next = self.mask_write.val() & !self.writing.trap.val();
         self.mask_trap.next =
-            (self.mask_write.val() & self.writing.trap.val()) | (self.mask_read.val() & self.reading.trap.val());
+            (self.mask_write.val() & self.writing.trap.val()) | self.read_bad1.q.val();
         self.mask_trap_pc.next = self.c3.q.val().get_bits::<16>(16);
         self.mask_trap_off.next = self.b3.q.val().get_bits::<19>(0);
         self.mask_trap_q.next = self.c3.q.val().get_bits::<16>(0);
-        if self.mask_read.val() & self.reading.trap.val() {
-            self.mask_trap_pc.next = self.info_c.val().get_bits::<16>(16);
-            self.mask_trap_off.next = self.info_b.val().get_bits::<19>(0);
-            self.mask_trap_q.next = self.info_c.val().get_bits::<16>(0);
+        // A read's trap a cycle later: what leads to it comes from a block RAM, and its write is still two cycles off.
+        self.read_bad1.d.next = self.mask_read.val() & self.reading.trap.val();
+        if self.read_bad1.q.val() {
+            self.mask_trap_pc.next = self.c1.q.val().get_bits::<16>(16);
+            self.mask_trap_off.next = self.b1.q.val().get_bits::<19>(0);
+            self.mask_trap_q.next = self.c1.q.val().get_bits::<16>(0);
         }
         self.any_bad.next = false;
         self.bad_lane.next = bits::<16>(0);
@@ -298,13 +304,14 @@ impl Logic for Epilogue {
         self.q4.d.next = self.c3.q.val().get_bits::<16>(0);
         self.pc4.d.next = self.c3.q.val().get_bits::<16>(16);
         self.flag4.d.next = self.a3.q.val().get_bits::<3>(25);
+        self.product.next = self.bad_lane.val() * self.c3.q.val().get_bits::<16>(0);
+        self.product4.d.next = self.product.val();
         // Cycle 4: address + lane·(1 + q·N), q signed.
-        self.product.next = self.lane4.q.val() * self.q4.q.val();
         self.correction.next = bits::<32>(0);
         if self.q4.q.val().get_bit(15) {
             self.correction.next = bit_cast::<32, 16>(self.lane4.q.val()) << 16;
         }
-        self.steps.next = self.product.val() - self.correction.val();
+        self.steps.next = self.product4.q.val() - self.correction.val();
         self.distance.next = bit_cast::<21, 32>(self.steps.val() << self.shift.val());
         self.place.next = bit_cast::<20, 21>(self.addr4.q.val())
             + bit_cast::<20, 16>(self.lane4.q.val())

@@ -120,7 +120,11 @@ pub struct Writer {
     done_q: DFF<Bits<8>>,
     flag_q: DFF<Bits<4>>,
     flag_pc_q: DFF<Bits<16>>,
-    flag_addr_q: DFF<Bits<21>>,
+    lane_q: DFF<Bits<4>>,
+    inner_q: DFF<Bits<16>>,
+    base_q: DFF<Bits<20>>,
+    single_q: DFF<Bit>,
+    bad_now: Signal<Local, Bit>,
     single_notes: LaneRam,
     half_notes: LaneRam,
     single_note: Signal<Local, Bits<32>>,
@@ -226,7 +230,11 @@ impl Writer {
             done_q: Default::default(),
             flag_q: Default::default(),
             flag_pc_q: Default::default(),
-            flag_addr_q: Default::default(),
+            lane_q: Default::default(),
+            inner_q: Default::default(),
+            base_q: Default::default(),
+            single_q: Default::default(),
+            bad_now: Default::default(),
             single_notes: Default::default(),
             half_notes: Default::default(),
             single_note: Default::default(),
@@ -294,7 +302,10 @@ impl Logic for Writer {
             done_q,
             flag_q,
             flag_pc_q,
-            flag_addr_q
+            lane_q,
+            inner_q,
+            base_q,
+            single_q
         );
         clock!(self, clock, single_notes, half_notes);
 
@@ -429,39 +440,37 @@ impl Logic for Writer {
         self.c_bad.next = self.copy.q.val() & self.half_head.val().get_bit(5);
         self.c_lane.next = self.half_head.val().get_bits::<4>(0);
         self.use_d.next = self.d_bad.val() & (!self.c_bad.val() | (self.d_lane.val() <= self.c_lane.val()));
-        self.lane.next = self.c_lane.val();
+        self.bad_now.next = self.gone.val() & (self.d_bad.val() | self.c_bad.val());
         self.bad_inner.next = self.walk[1].inner.val();
         self.bad_base.next = self.walk[1].addr.val();
+        self.lane.next = self.c_lane.val();
         if self.use_d.val() {
             self.lane.next = self.d_lane.val();
             self.bad_inner.next = self.walk[0].inner.val();
             self.bad_base.next = self.walk[0].addr.val();
         }
-        self.bad_inner_wide.next = bit_cast::<20, 16>(self.bad_inner.val());
-        if self.bad_inner.val().get_bit(15) {
-            self.bad_inner_wide.next = bit_cast::<20, 16>(self.bad_inner.val()) | 0xf0000;
+        // In the next cycle: the element's address.
+        self.bad_inner_wide.next = bit_cast::<20, 16>(self.inner_q.q.val());
+        if self.inner_q.q.val().get_bit(15) {
+            self.bad_inner_wide.next = bit_cast::<20, 16>(self.inner_q.q.val()) | 0xf0000;
         }
-        self.part[0].next = self.bad_base.val();
+        self.part[0].next = self.base_q.q.val();
         self.multiple[0].next = self.bad_inner_wide.val();
         for i in 1..4 {
             self.multiple[i].next = self.multiple[i - 1].val() << 1;
         }
         for i in 0..4 {
             self.part[i + 1].next = self.part[i].val();
-            if self.lane.val().get_bit(i) {
+            if self.lane_q.q.val().get_bit(i) {
                 self.part[i + 1].next = self.part[i].val() + self.multiple[i].val();
             }
         }
         self.bad_addr.next = bit_cast::<21, 20>(self.part[4].val());
-        if self.use_d.val() {
-            if self.kind.q.val() == 1 {
-                self.bad_addr.next = bit_cast::<21, 20>(self.part[4].val()) | 0x100000;
-            } else if self.kind.q.val() == 3 {
-                self.bad_addr.next = bit_cast::<21, 4>(self.sreg_q.q.val());
-            }
+        if self.single_q.q.val() {
+            self.bad_addr.next = bit_cast::<21, 20>(self.part[4].val()) | 0x100000;
         }
         self.flag_q.d.next = bits::<4>(0);
-        if self.gone.val() & (self.d_bad.val() | self.c_bad.val()) {
+        if self.bad_now.val() {
             if self.flag.q.val() == 1 {
                 self.flag_q.d.next = bits::<4>(1);
             } else if self.flag.q.val() == 2 {
@@ -472,12 +481,20 @@ impl Logic for Writer {
                 self.flag_q.d.next = bits::<4>(8);
             }
             self.flag_pc_q.d.next = self.pc_q.q.val();
-            self.flag_addr_q.d.next = self.bad_addr.val();
+            self.lane_q.d.next = self.lane.val();
+            self.inner_q.d.next = self.bad_inner.val();
+            self.base_q.d.next = self.bad_base.val();
+            self.single_q.d.next = self.use_d.val() & (self.kind.q.val() == 1);
+            if self.use_d.val() & (self.kind.q.val() == 3) {
+                // a scalar register: its number
+                self.lane_q.d.next = bits::<4>(0);
+                self.base_q.d.next = bit_cast::<20, 4>(self.sreg_q.q.val());
+            }
         }
         self.hand_pc.next = self.pc_q.q.val();
         self.flag_set.next = self.flag_q.q.val();
         self.flag_pc.next = self.flag_pc_q.q.val();
-        self.flag_addr.next = self.flag_addr_q.q.val();
+        self.flag_addr.next = self.bad_addr.val();
 
         // Queues.
         if self.single_valid.val() {
