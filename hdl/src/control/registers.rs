@@ -142,6 +142,9 @@ pub struct Registers {
     count: Vec<DFF<Bits<32>>>,
     issue_times: LutRam<32, 4>,
     done_seen: DFF<Bits<4>>,
+    ended_seen: DFF<Bits<8>>,
+    ended_shown: DFF<Bits<8>>,
+    settle: DFF<Bits<3>>,
     gemm_time: DFF<Bits<32>>,
     segment_begun: DFF<Bits<32>>,
     segment_time: DFF<Bits<32>>,
@@ -213,6 +216,9 @@ impl Logic for Registers {
             info,
             where_pc,
             done_seen,
+            ended_seen,
+            ended_shown,
+            settle,
             gemm_time,
             segment_begun,
             segment_time
@@ -274,7 +280,7 @@ impl Logic for Registers {
 
         // Page 1: fetcher.
         self.busy_bit.next = bits::<32>(0);
-        if self.busy.val() {
+        if self.busy.val() | (self.ended.val() != self.ended_shown.q.val()) {
             self.busy_bit.next = bits::<32>(0x10000);
         }
         self.full_bit.next = bits::<32>(0);
@@ -303,7 +309,7 @@ impl Logic for Registers {
                     | self.full_bit.val()
                     | self.trap_bit.val()
                     | (bit_cast::<32, 8>(self.skipped.val()) << 8)
-                    | bit_cast::<32, 8>(self.ended.val());
+                    | bit_cast::<32, 8>(self.ended_shown.q.val());
             }
             3 => {
                 self.queue_part.next =
@@ -447,6 +453,16 @@ impl Logic for Registers {
         }
         self.sreg_we.next = self.write.val() & self.is_sreg.val();
         self.sreg_wdata.next = self.wdata.val();
+
+        // A segment's last access may trap after the segment has ended: its end is shown when that would be known.
+        self.ended_seen.d.next = self.ended.val();
+        if (self.ended.val() != self.ended_seen.q.val()) | self.range_busy.val() {
+            self.settle.d.next = bits::<3>(4);
+        } else if self.settle.q.val() != 0 {
+            self.settle.d.next = self.settle.q.val() - 1;
+        } else {
+            self.ended_shown.d.next = self.ended.val();
+        }
 
         // Traps, first one first.
         self.abort.next = self.abort_left.q.val() != 0;

@@ -1,12 +1,13 @@
 //! Complete binary32 adder.
 //!
 //! ```text
-//!  x ─┐ compare, │ align,     │ add or subtract, │ shift, round,
-//!     ├ swap     │ sticky bit │ leading zeros    │ classes ──> z
-//!  y ─┘         [1]          [2]                [3]           [4]
+//!  x ─┐ compare, │ align,     │ add or subtract, │ shift by 4, 2, 1, │
+//!     ├ swap     │ sticky bit │ shift by 16, 8   │ round, classes    ├──> z
+//!  y ─┘         [1]          [2]                [3]                 [4]
 //! ```
 //!
-//! A subnormal's exponent counts as 1; the shift that normalises the sum stops where the exponent would fall below that.
+//! A subnormal's exponent counts as 1; the shift that normalises the sum finds its distance on the way, and stops where the
+//! exponent would fall below that.
 
 use crate::comment;
 use rust_hdl_core::prelude::*;
@@ -38,9 +39,17 @@ pub struct Fadd {
     s1_subtract: DFF<Bit>,
     s1_inf: DFF<Bit>,
     s1_nan: DFF<Bit>,
-    near: Signal<Local, Bits<5>>,
-    wide: Signal<Local, Bits<26>>,
-    mask: Signal<Local, Bits<26>>,
+    d16: Signal<Local, Bits<26>>,
+    d8: Signal<Local, Bits<26>>,
+    d4: Signal<Local, Bits<26>>,
+    d2: Signal<Local, Bits<26>>,
+    d1: Signal<Local, Bits<26>>,
+    d0: Signal<Local, Bits<26>>,
+    lost16: Signal<Local, Bit>,
+    lost8: Signal<Local, Bit>,
+    lost4: Signal<Local, Bit>,
+    lost2: Signal<Local, Bit>,
+    lost1: Signal<Local, Bit>,
     s2_big: DFF<Bits<24>>,
     s2_small: DFF<Bits<26>>,
     s2_sticky: DFF<Bit>,
@@ -49,27 +58,35 @@ pub struct Fadd {
     s2_subtract: DFF<Bit>,
     s2_inf: DFF<Bit>,
     s2_nan: DFF<Bit>,
-    wide_big: Signal<Local, Bits<28>>,
     wide_small: Signal<Local, Bits<28>>,
+    addend: Signal<Local, Bits<29>>,
+    total: Signal<Local, Bits<29>>,
     sum: Signal<Local, Bits<28>>,
-    z16: Signal<Local, Bit>,
-    z8: Signal<Local, Bit>,
-    z4: Signal<Local, Bit>,
-    z2: Signal<Local, Bit>,
-    z1: Signal<Local, Bit>,
-    c16: Signal<Local, Bits<16>>,
-    c8: Signal<Local, Bits<8>>,
-    c4: Signal<Local, Bits<4>>,
-    c2: Signal<Local, Bits<2>>,
-    zeros: Signal<Local, Bits<5>>,
+    n16: Signal<Local, Bits<28>>,
+    n8: Signal<Local, Bits<28>>,
+    free16: Signal<Local, Bit>,
+    free8: Signal<Local, Bit>,
+    t16: Signal<Local, Bit>,
+    t8: Signal<Local, Bit>,
     s3_sum: DFF<Bits<28>>,
-    s3_shift: DFF<Bits<5>>,
+    s3_t16: DFF<Bit>,
+    s3_t8: DFF<Bit>,
+    s3_free: DFF<Bit>,
+    s3_room: DFF<Bits<3>>,
     s3_exp: DFF<Bits<8>>,
     s3_sign: DFF<Bit>,
     s3_zero_sign: DFF<Bit>,
     s3_inf: DFF<Bit>,
     s3_nan: DFF<Bit>,
+    t4: Signal<Local, Bit>,
+    t2: Signal<Local, Bit>,
+    t1: Signal<Local, Bit>,
+    free4: Signal<Local, Bit>,
+    free2: Signal<Local, Bit>,
+    n4: Signal<Local, Bits<28>>,
+    n2: Signal<Local, Bits<28>>,
     norm: Signal<Local, Bits<28>>,
+    moved: Signal<Local, Bits<8>>,
     exp: Signal<Local, Bits<8>>,
     packed: Signal<Local, Bits<31>>,
     up: Signal<Local, Bit>,
@@ -101,7 +118,10 @@ impl Logic for Fadd {
             s2_inf,
             s2_nan,
             s3_sum,
-            s3_shift,
+            s3_t16,
+            s3_t8,
+            s3_free,
+            s3_room,
             s3_exp,
             s3_sign,
             s3_zero_sign,
@@ -136,14 +156,42 @@ impl Logic for Fadd {
         self.s1_inf.d.next = self.big_exp.val().all();
         self.s1_nan.d.next = (self.big.val().get_bits::<31>(0) > 0x7f800000)
             | (self.small_exp.val().all() & (self.x.val().get_bit(31) ^ self.y.val().get_bit(31)));
-        // Stage 2.
-        self.near.next = self.s1_distance.q.val().get_bits::<5>(0);
-        self.wide.next = bit_cast::<26, 24>(self.s1_small.q.val()) << 2;
-        self.mask.next = (bits::<26>(1) << self.near.val()) - 1;
-        if self.s1_distance.q.val().get_bits::<3>(5) == 0 {
-            self.s2_small.d.next = self.wide.val() >> self.near.val();
-            self.s2_sticky.d.next = (self.wide.val() & self.mask.val()).any();
-        } else {
+        // Stage 2: the shift, and beside each of its steps whether that loses a one.
+        self.d16.next = bit_cast::<26, 24>(self.s1_small.q.val()) << 2;
+        self.d8.next = self.d16.val();
+        self.lost16.next = false;
+        if self.s1_distance.q.val().get_bit(4) {
+            self.d8.next = self.d16.val() >> 16;
+            self.lost16.next = self.d16.val().get_bits::<16>(0).any();
+        }
+        self.d4.next = self.d8.val();
+        self.lost8.next = false;
+        if self.s1_distance.q.val().get_bit(3) {
+            self.d4.next = self.d8.val() >> 8;
+            self.lost8.next = self.d8.val().get_bits::<8>(0).any();
+        }
+        self.d2.next = self.d4.val();
+        self.lost4.next = false;
+        if self.s1_distance.q.val().get_bit(2) {
+            self.d2.next = self.d4.val() >> 4;
+            self.lost4.next = self.d4.val().get_bits::<4>(0).any();
+        }
+        self.d1.next = self.d2.val();
+        self.lost2.next = false;
+        if self.s1_distance.q.val().get_bit(1) {
+            self.d1.next = self.d2.val() >> 2;
+            self.lost2.next = self.d2.val().get_bits::<2>(0).any();
+        }
+        self.d0.next = self.d1.val();
+        self.lost1.next = false;
+        if self.s1_distance.q.val().get_bit(0) {
+            self.d0.next = self.d1.val() >> 1;
+            self.lost1.next = self.d1.val().get_bit(0);
+        }
+        self.s2_small.d.next = self.d0.val();
+        self.s2_sticky.d.next =
+            self.lost16.val() | self.lost8.val() | self.lost4.val() | self.lost2.val() | self.lost1.val();
+        if self.s1_distance.q.val().get_bits::<3>(5).any() {
             self.s2_small.d.next = bits::<26>(0);
             self.s2_sticky.d.next = self.s1_small.q.val().any();
         }
@@ -153,56 +201,66 @@ impl Logic for Fadd {
         self.s2_subtract.d.next = self.s1_subtract.q.val();
         self.s2_inf.d.next = self.s1_inf.q.val();
         self.s2_nan.d.next = self.s1_nan.q.val();
-        // Stage 3: the count treats the sum as 32 bits, the lowest four of them ones.
-        self.wide_big.next = bit_cast::<28, 24>(self.s2_big.q.val()) << 3;
+        // Stage 3: one adder (the smaller operand inverted and a carry below the lowest bit subtract it), then the coarse half
+        // of the shift that normalises. Step k is taken if the top k bits are zero and the exponent leaves room for it:
+        // `free` once more room is left than all further steps could take.
         self.wide_small.next =
             (bit_cast::<28, 26>(self.s2_small.q.val()) << 1) | bit_cast::<28, 1>(self.s2_sticky.q.val().into());
+        self.addend.next = bit_cast::<29, 28>(self.wide_small.val()) << 1;
         if self.s2_subtract.q.val() {
-            self.sum.next = self.wide_big.val() - self.wide_small.val();
-        } else {
-            self.sum.next = self.wide_big.val() + self.wide_small.val();
+            self.addend.next = (bit_cast::<29, 28>(self.wide_small.val() ^ 0xfffffff) << 1) | 1;
         }
-        self.z16.next = self.sum.val().get_bits::<16>(12) == 0;
-        self.c16.next = self.sum.val().get_bits::<16>(12);
-        if self.z16.val() {
-            self.c16.next = (bit_cast::<16, 12>(self.sum.val().get_bits::<12>(0)) << 4) | 15;
+        self.total.next = ((bit_cast::<29, 24>(self.s2_big.q.val()) << 4) | 1) + self.addend.val();
+        self.sum.next = self.total.val().get_bits::<28>(1);
+        self.free16.next = self.s2_exp.q.val().get_bits::<3>(5).any();
+        self.t16.next = !self.sum.val().get_bits::<16>(12).any() & (self.free16.val() | self.s2_exp.q.val().get_bit(4));
+        self.n16.next = self.sum.val();
+        if self.t16.val() {
+            self.n16.next = self.sum.val() << 16;
         }
-        self.z8.next = self.c16.val().get_bits::<8>(8) == 0;
-        self.c8.next = self.c16.val().get_bits::<8>(8);
-        if self.z8.val() {
-            self.c8.next = self.c16.val().get_bits::<8>(0);
+        self.free8.next = self.free16.val() | (self.s2_exp.q.val().get_bit(4) & !self.t16.val());
+        self.t8.next = !self.n16.val().get_bits::<8>(20).any() & (self.free8.val() | self.s2_exp.q.val().get_bit(3));
+        self.n8.next = self.n16.val();
+        if self.t8.val() {
+            self.n8.next = self.n16.val() << 8;
         }
-        self.z4.next = self.c8.val().get_bits::<4>(4) == 0;
-        self.c4.next = self.c8.val().get_bits::<4>(4);
-        if self.z4.val() {
-            self.c4.next = self.c8.val().get_bits::<4>(0);
-        }
-        self.z2.next = self.c4.val().get_bits::<2>(2) == 0;
-        self.c2.next = self.c4.val().get_bits::<2>(2);
-        if self.z2.val() {
-            self.c2.next = self.c4.val().get_bits::<2>(0);
-        }
-        self.z1.next = !self.c2.val().get_bit(1);
-        self.zeros.next = (bit_cast::<5, 1>(self.z16.val().into()) << 4)
-            | (bit_cast::<5, 1>(self.z8.val().into()) << 3)
-            | (bit_cast::<5, 1>(self.z4.val().into()) << 2)
-            | (bit_cast::<5, 1>(self.z2.val().into()) << 1)
-            | bit_cast::<5, 1>(self.z1.val().into());
-        self.s3_shift.d.next = self.zeros.val();
-        if bit_cast::<8, 5>(self.zeros.val()) > self.s2_exp.q.val() {
-            self.s3_shift.d.next = self.s2_exp.q.val().get_bits::<5>(0);
-        }
-        self.s3_sum.d.next = self.sum.val();
+        self.s3_sum.d.next = self.n8.val();
+        self.s3_t16.d.next = self.t16.val();
+        self.s3_t8.d.next = self.t8.val();
+        self.s3_free.d.next = self.free8.val() | (self.s2_exp.q.val().get_bit(3) & !self.t8.val());
+        self.s3_room.d.next = self.s2_exp.q.val().get_bits::<3>(0);
         self.s3_exp.d.next = self.s2_exp.q.val();
         self.s3_sign.d.next = self.s2_sign.q.val();
         self.s3_zero_sign.d.next = self.s2_sign.q.val() & !self.s2_subtract.q.val();
         self.s3_inf.d.next = self.s2_inf.q.val();
         self.s3_nan.d.next = self.s2_nan.q.val();
-        // Stage 4.
-        self.norm.next = self.s3_sum.q.val() << self.s3_shift.q.val();
+        // Stage 4: the fine half, rounding.
+        self.t4.next =
+            !self.s3_sum.q.val().get_bits::<4>(24).any() & (self.s3_free.q.val() | self.s3_room.q.val().get_bit(2));
+        self.n4.next = self.s3_sum.q.val();
+        if self.t4.val() {
+            self.n4.next = self.s3_sum.q.val() << 4;
+        }
+        self.free4.next = self.s3_free.q.val() | (self.s3_room.q.val().get_bit(2) & !self.t4.val());
+        self.t2.next = !self.n4.val().get_bits::<2>(26).any() & (self.free4.val() | self.s3_room.q.val().get_bit(1));
+        self.n2.next = self.n4.val();
+        if self.t2.val() {
+            self.n2.next = self.n4.val() << 2;
+        }
+        self.free2.next = self.free4.val() | (self.s3_room.q.val().get_bit(1) & !self.t2.val());
+        self.t1.next = !self.n2.val().get_bit(27) & (self.free2.val() | self.s3_room.q.val().get_bit(0));
+        self.norm.next = self.n2.val();
+        if self.t1.val() {
+            self.norm.next = self.n2.val() << 1;
+        }
+        self.moved.next = (bit_cast::<8, 1>(self.s3_t16.q.val().into()) << 4)
+            | (bit_cast::<8, 1>(self.s3_t8.q.val().into()) << 3)
+            | (bit_cast::<8, 1>(self.t4.val().into()) << 2)
+            | (bit_cast::<8, 1>(self.t2.val().into()) << 1)
+            | bit_cast::<8, 1>(self.t1.val().into());
         self.exp.next = bits::<8>(0);
         if self.norm.val().get_bit(27) {
-            self.exp.next = (self.s3_exp.q.val() + 1) - bit_cast::<8, 5>(self.s3_shift.q.val());
+            self.exp.next = (self.s3_exp.q.val() + 1) - self.moved.val();
         }
         self.packed.next =
             (bit_cast::<31, 8>(self.exp.val()) << 23) | bit_cast::<31, 23>(self.norm.val().get_bits::<23>(4));
@@ -215,7 +273,7 @@ impl Logic for Fadd {
             self.s4_sign.d.next = false;
         } else if self.s3_inf.q.val() | self.exp.val().all() {
             self.s4_mag.d.next = bits::<31>(0x7f800000);
-        } else if self.s3_sum.q.val() == 0 {
+        } else if !self.s3_sum.q.val().any() {
             self.s4_sign.d.next = self.s3_zero_sign.q.val();
         }
         self.z.next = (bit_cast::<32, 1>(self.s4_sign.q.val().into()) << 31) | bit_cast::<32, 31>(self.s4_mag.q.val());

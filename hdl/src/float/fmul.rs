@@ -1,9 +1,9 @@
 //! Complete binary32 multiplier.
 //!
 //! ```text
-//!  a ─┐ significands, │ 24×24   │ leading zeros, │ shift  │ round,
-//!     ├ exponent sum, │ product │ shift amount   │ sticky │ classes ──> p
-//!  b ─┘ classes      [1]       [2]              [3]      [4]        [5]
+//!  a ─┐ significands, │ 24×24   │ left by       │ left by 4, 2, 1,   │ round,
+//!     ├ exponent sum, │ product │ 32, 16, 8     │ right with sticky  │ classes ──> p
+//!  b ─┘ classes      [1]       [2]             [3]                  [4]        [5]
 //! ```
 //!
 //! With `P` the 48-bit product and `s` the sum of the exponents (a subnormal's counts as 1), the result's exponent is
@@ -49,29 +49,51 @@ pub struct Fmul {
     s2_sign: DFF<Bit>,
     s2_nan: DFF<Bit>,
     s2_inf: DFF<Bit>,
-    z32: Signal<Local, Bit>,
-    z16: Signal<Local, Bit>,
-    z8: Signal<Local, Bit>,
-    z4: Signal<Local, Bit>,
-    z2: Signal<Local, Bit>,
-    z1: Signal<Local, Bit>,
-    c32: Signal<Local, Bits<32>>,
-    c16: Signal<Local, Bits<16>>,
-    c8: Signal<Local, Bits<8>>,
-    c4: Signal<Local, Bits<4>>,
-    c2: Signal<Local, Bits<2>>,
-    zeros: Signal<Local, Bits<10>>,
     room: Signal<Local, Bits<10>>,
     back: Signal<Local, Bits<10>>,
+    under: Signal<Local, Bit>,
+    lead32: Signal<Local, Bit>,
+    lead16: Signal<Local, Bit>,
+    lead8: Signal<Local, Bit>,
+    free32: Signal<Local, Bit>,
+    free16: Signal<Local, Bit>,
+    free8: Signal<Local, Bit>,
+    t32: Signal<Local, Bit>,
+    t16: Signal<Local, Bit>,
+    t8: Signal<Local, Bit>,
+    n32: Signal<Local, Bits<48>>,
+    n16: Signal<Local, Bits<48>>,
+    n8: Signal<Local, Bits<48>>,
     s3_product: DFF<Bits<48>>,
-    s3_left: DFF<Bits<6>>,
-    s3_right: DFF<Bits<6>>,
+    s3_coarse: DFF<Bits<3>>,
+    s3_free: DFF<Bit>,
+    s3_room: DFF<Bits<3>>,
+    s3_right: DFF<Bits<5>>,
     s3_exp: DFF<Bits<10>>,
     s3_sign: DFF<Bit>,
     s3_nan: DFF<Bit>,
     s3_inf: DFF<Bit>,
-    mask: Signal<Local, Bits<48>>,
-    moved: Signal<Local, Bits<48>>,
+    t4: Signal<Local, Bit>,
+    t2: Signal<Local, Bit>,
+    t1: Signal<Local, Bit>,
+    free4: Signal<Local, Bit>,
+    free2: Signal<Local, Bit>,
+    n4: Signal<Local, Bits<48>>,
+    n2: Signal<Local, Bits<48>>,
+    n1: Signal<Local, Bits<48>>,
+    left: Signal<Local, Bits<10>>,
+    exp: Signal<Local, Bits<10>>,
+    r16: Signal<Local, Bits<25>>,
+    r8: Signal<Local, Bits<25>>,
+    r4: Signal<Local, Bits<25>>,
+    r2: Signal<Local, Bits<25>>,
+    r1: Signal<Local, Bits<25>>,
+    moved: Signal<Local, Bits<25>>,
+    lost16: Signal<Local, Bit>,
+    lost8: Signal<Local, Bit>,
+    lost4: Signal<Local, Bit>,
+    lost2: Signal<Local, Bit>,
+    lost1: Signal<Local, Bit>,
     s4_frac: DFF<Bits<23>>,
     s4_exp: DFF<Bits<8>>,
     s4_guard: DFF<Bit>,
@@ -90,8 +112,8 @@ impl Logic for Fmul {
         comment!("module fmul");
         dff_setup!(
             self, clock, s1_a, s1_b, s1_exp, s1_sign, s1_nan, s1_inf, s2_product, s2_exp, s2_sign, s2_nan, s2_inf,
-            s3_product, s3_left, s3_right, s3_exp, s3_sign, s3_nan, s3_inf, s4_frac, s4_exp, s4_guard, s4_sticky,
-            s4_sign, s4_nan, s4_inf, s5
+            s3_product, s3_coarse, s3_free, s3_room, s3_right, s3_exp, s3_sign, s3_nan, s3_inf, s4_frac, s4_exp,
+            s4_guard, s4_sticky, s4_sign, s4_nan, s4_inf, s5
         );
         // Stage 1.
         self.a_low.next = self.a.val().get_bits::<8>(23) == 0;
@@ -123,73 +145,124 @@ impl Logic for Fmul {
         self.s2_sign.d.next = self.s1_sign.q.val();
         self.s2_nan.d.next = self.s1_nan.q.val();
         self.s2_inf.d.next = self.s1_inf.q.val();
-        // Stage 3: the product is counted as 64 bits, the lowest 16 of them ones.
-        self.z32.next = self.s2_product.q.val().get_bits::<32>(16) == 0;
-        self.c32.next = self.s2_product.q.val().get_bits::<32>(16);
-        if self.z32.val() {
-            self.c32.next = (bit_cast::<32, 16>(self.s2_product.q.val().get_bits::<16>(0)) << 16) | 0xffff;
-        }
-        self.z16.next = self.c32.val().get_bits::<16>(16) == 0;
-        self.c16.next = self.c32.val().get_bits::<16>(16);
-        if self.z16.val() {
-            self.c16.next = self.c32.val().get_bits::<16>(0);
-        }
-        self.z8.next = self.c16.val().get_bits::<8>(8) == 0;
-        self.c8.next = self.c16.val().get_bits::<8>(8);
-        if self.z8.val() {
-            self.c8.next = self.c16.val().get_bits::<8>(0);
-        }
-        self.z4.next = self.c8.val().get_bits::<4>(4) == 0;
-        self.c4.next = self.c8.val().get_bits::<4>(4);
-        if self.z4.val() {
-            self.c4.next = self.c8.val().get_bits::<4>(0);
-        }
-        self.z2.next = self.c4.val().get_bits::<2>(2) == 0;
-        self.c2.next = self.c4.val().get_bits::<2>(2);
-        if self.z2.val() {
-            self.c2.next = self.c4.val().get_bits::<2>(0);
-        }
-        self.z1.next = !self.c2.val().get_bit(1);
-        self.zeros.next = (bit_cast::<10, 1>(self.z32.val().into()) << 5)
-            | (bit_cast::<10, 1>(self.z16.val().into()) << 4)
-            | (bit_cast::<10, 1>(self.z8.val().into()) << 3)
-            | (bit_cast::<10, 1>(self.z4.val().into()) << 2)
-            | (bit_cast::<10, 1>(self.z2.val().into()) << 1)
-            | bit_cast::<10, 1>(self.z1.val().into());
+        // Stage 3: the coarse half of the shift to the left. Step k is taken if the top k bits are zero and the exponent leaves
+        // `room` for it: `free` once more room is left than all further steps could take. A product below the subnormals'
+        // exponent has no room, and goes back to the right in stage 4.
         self.room.next = self.s2_exp.q.val() - 127;
+        self.under.next = self.room.val().get_bit(9);
         self.back.next = bits::<10>(127) - self.s2_exp.q.val();
-        self.s3_left.d.next = bits::<6>(0);
-        self.s3_right.d.next = bits::<6>(0);
-        self.s3_exp.d.next = bits::<10>(0);
-        if self.s2_exp.q.val() < 127 {
-            self.s3_right.d.next = bits::<6>(63);
-            if self.back.val() < 63 {
-                self.s3_right.d.next = self.back.val().get_bits::<6>(0);
+        self.s3_right.d.next = bits::<5>(0);
+        if self.under.val() {
+            self.s3_right.d.next = self.back.val().get_bits::<5>(0);
+            if self.back.val().get_bits::<5>(5).any() {
+                self.s3_right.d.next = bits::<5>(31);
             }
-        } else if self.room.val() < self.zeros.val() {
-            self.s3_left.d.next = self.room.val().get_bits::<6>(0);
-        } else {
-            self.s3_left.d.next = self.zeros.val().get_bits::<6>(0);
-            self.s3_exp.d.next = (self.room.val() - self.zeros.val()) + 1;
         }
-        self.s3_product.d.next = self.s2_product.q.val();
+        self.free32.next = !self.under.val() & self.room.val().get_bits::<4>(6).any();
+        self.lead32.next = !self.under.val() & self.room.val().get_bit(5);
+        self.lead16.next = !self.under.val() & self.room.val().get_bit(4);
+        self.lead8.next = !self.under.val() & self.room.val().get_bit(3);
+        self.t32.next = !self.s2_product.q.val().get_bits::<32>(16).any() & (self.free32.val() | self.lead32.val());
+        self.n32.next = self.s2_product.q.val();
+        if self.t32.val() {
+            self.n32.next = self.s2_product.q.val() << 32;
+        }
+        self.free16.next = self.free32.val() | (self.lead32.val() & !self.t32.val());
+        self.t16.next = !self.n32.val().get_bits::<16>(32).any() & (self.free16.val() | self.lead16.val());
+        self.n16.next = self.n32.val();
+        if self.t16.val() {
+            self.n16.next = self.n32.val() << 16;
+        }
+        self.free8.next = self.free16.val() | (self.lead16.val() & !self.t16.val());
+        self.t8.next = !self.n16.val().get_bits::<8>(40).any() & (self.free8.val() | self.lead8.val());
+        self.n8.next = self.n16.val();
+        if self.t8.val() {
+            self.n8.next = self.n16.val() << 8;
+        }
+        self.s3_product.d.next = self.n8.val();
+        self.s3_coarse.d.next = (bit_cast::<3, 1>(self.t32.val().into()) << 2)
+            | (bit_cast::<3, 1>(self.t16.val().into()) << 1)
+            | bit_cast::<3, 1>(self.t8.val().into());
+        self.s3_free.d.next = self.free8.val() | (self.lead8.val() & !self.t8.val());
+        self.s3_room.d.next = bits::<3>(0);
+        if !self.under.val() {
+            self.s3_room.d.next = self.room.val().get_bits::<3>(0);
+        }
+        self.s3_exp.d.next = self.room.val() + 1;
         self.s3_sign.d.next = self.s2_sign.q.val();
         self.s3_nan.d.next = self.s2_nan.q.val();
         self.s3_inf.d.next = self.s2_inf.q.val();
-        // Stage 4.
-        self.mask.next = (bits::<48>(1) << self.s3_right.q.val()) - 1;
-        self.moved.next = (self.s3_product.q.val() << self.s3_left.q.val()) >> self.s3_right.q.val();
-        self.s4_frac.d.next = self.moved.val().get_bits::<23>(24);
-        self.s4_guard.d.next = self.moved.val().get_bit(23);
-        self.s4_sticky.d.next =
-            self.moved.val().get_bits::<23>(0).any() | (self.s3_product.q.val() & self.mask.val()).any();
+        // Stage 4: the fine half.
+        self.t4.next =
+            !self.s3_product.q.val().get_bits::<4>(44).any() & (self.s3_free.q.val() | self.s3_room.q.val().get_bit(2));
+        self.n4.next = self.s3_product.q.val();
+        if self.t4.val() {
+            self.n4.next = self.s3_product.q.val() << 4;
+        }
+        self.free4.next = self.s3_free.q.val() | (self.s3_room.q.val().get_bit(2) & !self.t4.val());
+        self.t2.next = !self.n4.val().get_bits::<2>(46).any() & (self.free4.val() | self.s3_room.q.val().get_bit(1));
+        self.n2.next = self.n4.val();
+        if self.t2.val() {
+            self.n2.next = self.n4.val() << 2;
+        }
+        self.free2.next = self.free4.val() | (self.s3_room.q.val().get_bit(1) & !self.t2.val());
+        self.t1.next = !self.n2.val().get_bit(47) & (self.free2.val() | self.s3_room.q.val().get_bit(0));
+        self.n1.next = self.n2.val();
+        if self.t1.val() {
+            self.n1.next = self.n2.val() << 1;
+        }
+        self.left.next = (bit_cast::<10, 3>(self.s3_coarse.q.val()) << 3)
+            | (bit_cast::<10, 1>(self.t4.val().into()) << 2)
+            | (bit_cast::<10, 1>(self.t2.val().into()) << 1)
+            | bit_cast::<10, 1>(self.t1.val().into());
+        self.exp.next = self.s3_exp.q.val() - self.left.val();
+        // The significand and the bit below it, to the right: beside each step whether it loses a one. 25 and more lose all.
+        self.r16.next = self.n1.val().get_bits::<25>(23);
+        self.r8.next = self.r16.val();
+        self.lost16.next = false;
+        if self.s3_right.q.val().get_bit(4) {
+            self.r8.next = self.r16.val() >> 16;
+            self.lost16.next = self.r16.val().get_bits::<16>(0).any();
+        }
+        self.r4.next = self.r8.val();
+        self.lost8.next = false;
+        if self.s3_right.q.val().get_bit(3) {
+            self.r4.next = self.r8.val() >> 8;
+            self.lost8.next = self.r8.val().get_bits::<8>(0).any();
+        }
+        self.r2.next = self.r4.val();
+        self.lost4.next = false;
+        if self.s3_right.q.val().get_bit(2) {
+            self.r2.next = self.r4.val() >> 4;
+            self.lost4.next = self.r4.val().get_bits::<4>(0).any();
+        }
+        self.r1.next = self.r2.val();
+        self.lost2.next = false;
+        if self.s3_right.q.val().get_bit(1) {
+            self.r1.next = self.r2.val() >> 2;
+            self.lost2.next = self.r2.val().get_bits::<2>(0).any();
+        }
+        self.moved.next = self.r1.val();
+        self.lost1.next = false;
+        if self.s3_right.q.val().get_bit(0) {
+            self.moved.next = self.r1.val() >> 1;
+            self.lost1.next = self.r1.val().get_bit(0);
+        }
+        self.s4_frac.d.next = self.moved.val().get_bits::<23>(1);
+        self.s4_guard.d.next = self.moved.val().get_bit(0);
+        self.s4_sticky.d.next = self.n1.val().get_bits::<23>(0).any()
+            | self.lost16.val()
+            | self.lost8.val()
+            | self.lost4.val()
+            | self.lost2.val()
+            | self.lost1.val();
         self.s4_exp.d.next = bits::<8>(0);
-        if self.moved.val().get_bit(47) {
-            self.s4_exp.d.next = self.s3_exp.q.val().get_bits::<8>(0);
+        if self.moved.val().get_bit(24) {
+            self.s4_exp.d.next = self.exp.val().get_bits::<8>(0);
         }
         self.s4_sign.d.next = self.s3_sign.q.val();
         self.s4_nan.d.next = self.s3_nan.q.val();
-        self.s4_inf.d.next = self.s3_inf.q.val() | (self.moved.val().get_bit(47) & (self.s3_exp.q.val() > 254));
+        self.s4_inf.d.next = self.s3_inf.q.val() | (self.moved.val().get_bit(24) & (self.exp.val() > 254));
         // Stage 5.
         self.packed.next = (bit_cast::<31, 8>(self.s4_exp.q.val()) << 23) | bit_cast::<31, 23>(self.s4_frac.q.val());
         self.up.next = self.s4_guard.q.val() & (self.s4_sticky.q.val() | self.s4_frac.q.val().get_bit(0));

@@ -123,6 +123,9 @@ pub struct MatrixEngine {
     l_pc: DFF<Bits<16>>,
     s_pc: DFF<Bits<16>>,
     out_pc: DFF<Bits<16>>,
+    l_pc1: DFF<Bits<16>>,
+    s_pc1: DFF<Bits<16>>,
+    out_pc1: DFF<Bits<16>>,
     drain: DFF<Bits<8>>,
     trapped: DFF<Bit>,
     cause: DFF<Bits<8>>,
@@ -209,6 +212,9 @@ impl MatrixEngine {
             l_pc: Default::default(),
             s_pc: Default::default(),
             out_pc: Default::default(),
+            l_pc1: Default::default(),
+            s_pc1: Default::default(),
+            out_pc1: Default::default(),
             drain: Default::default(),
             trapped: Default::default(),
             cause: Default::default(),
@@ -230,7 +236,10 @@ impl MatrixEngine {
 impl Logic for MatrixEngine {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, done, started, l_taken, s_taken, l_pc, s_pc, out_pc, drain, trapped, cause, info, pc);
+        dff_setup!(
+            self, clock, done, started, l_taken, s_taken, l_pc, s_pc, out_pc, l_pc1, s_pc1, out_pc1, drain, trapped,
+            cause, info, pc
+        );
         clock!(self, clock, issue, loader, streamer, columns, array, epilogue, info_a, info_b, info_c);
         // An abort holds everything still until the last wave has left the array.
         self.clear.next = self.abort.val() | (self.drain.q.val() != 0);
@@ -347,20 +356,24 @@ impl Logic for MatrixEngine {
         self.flag_addr.next = self.epilogue.flag_addr.val();
         // The first trap stays.
         self.out_pc.d.next = self.epilogue.pc.val();
+        // A trap comes two cycles after its access.
+        self.l_pc1.d.next = self.l_pc.q.val();
+        self.s_pc1.d.next = self.s_pc.q.val();
+        self.out_pc1.d.next = self.out_pc.q.val();
         self.range_now.next =
             self.w_trap.val() | self.x_trap.val() | self.out_trap.val() | self.epilogue.mask_trap.val();
         self.mask_trap.next = self.epilogue.mask_trap.val();
         self.mask_off.next = self.epilogue.mask_trap_off.val();
         self.mask_q.next = self.epilogue.mask_trap_q.val();
-        self.range_pc.next = self.l_pc.q.val();
+        self.range_pc.next = self.l_pc1.q.val();
         if self.x_trap.val() {
-            self.range_pc.next = self.s_pc.q.val();
+            self.range_pc.next = self.s_pc1.q.val();
         }
         if self.epilogue.mask_trap.val() {
             self.range_pc.next = self.epilogue.mask_trap_pc.val();
         }
         if self.out_trap.val() {
-            self.range_pc.next = self.out_pc.q.val();
+            self.range_pc.next = self.out_pc1.q.val();
         }
         if !self.trapped.q.val() {
             if self.range_now.val() {

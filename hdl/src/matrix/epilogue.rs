@@ -50,7 +50,7 @@ pub struct Epilogue {
     pub flag_pc: Signal<Out, Bits<16>>,
     /// Address of the value; bit 20: smem.
     pub flag_addr: Signal<Out, Bits<21>>,
-    /// A mask access is out of range.
+    /// A mask access was out of range.
     pub mask_trap: Signal<Out, Bit>,
     /// Its instruction.
     pub mask_trap_pc: Signal<Out, Bits<16>>,
@@ -81,7 +81,8 @@ pub struct Epilogue {
     flag4: DFF<Bits<3>>,
     positive: Vec<Signal<Local, Bit>>,
     nan: Vec<Signal<Local, Bit>>,
-    y1: Vec<Signal<Local, Bits<32>>>,
+    kill2: Vec<DFF<Bit>>,
+    kill3: Vec<DFF<Bit>>,
     round: Vec<SingleToHalf>,
     spread: Vec<Widen>,
     above: Vec<Signal<Local, Bit>>,
@@ -91,6 +92,10 @@ pub struct Epilogue {
     product: Signal<Local, Bits<32>>,
     product4: DFF<Bits<32>>,
     read_bad1: DFF<Bit>,
+    mask_bad: DFF<Bit>,
+    mask_pc: DFF<Bits<16>>,
+    mask_off: DFF<Bits<19>>,
+    mask_q: DFF<Bits<16>>,
     correction: Signal<Local, Bits<32>>,
     steps: Signal<Local, Bits<32>>,
     distance: Signal<Local, Bits<21>>,
@@ -158,7 +163,8 @@ impl Epilogue {
             flag4: Default::default(),
             positive: many(n),
             nan: many(n),
-            y1: many(n),
+            kill2: many(n),
+            kill3: many(n),
             round: many(n),
             spread: many(n),
             above: many(n),
@@ -168,6 +174,10 @@ impl Epilogue {
             product: Default::default(),
             product4: Default::default(),
             read_bad1: Default::default(),
+            mask_bad: Default::default(),
+            mask_pc: Default::default(),
+            mask_off: Default::default(),
+            mask_q: Default::default(),
             correction: Default::default(),
             steps: Default::default(),
             distance: Default::default(),
@@ -193,7 +203,10 @@ impl Epilogue {
 impl Logic for Epilogue {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, a1, a2, a3, b1, b2, b3, c1, c2, c3, phase1, read_bad1, bad4, lane4, addr4, q4, product4, pc4, flag4);
+        dff_setup!(
+            self, clock, a1, a2, a3, b1, b2, b3, c1, c2, c3, phase1, read_bad1, mask_bad, mask_pc, mask_off, mask_q,
+            bad4, lane4, addr4, q4, product4, pc4, flag4
+        );
         self.a1.d.next = self.info_a.val();
         self.a2.d.next = self.a1.q.val();
         self.a3.d.next = self.a2.q.val();
@@ -228,24 +241,29 @@ impl Logic for Epilogue {
         self.turn_in.by.next = self.writing.phase.val();
         self.mask_write.next = self.write3.val() & self.b3.q.val().get_bit(21);
         self.mask_go.next = self.mask_write.val() & !self.writing.trap.val();
-        self.mask_trap.next =
-            (self.mask_write.val() & self.writing.trap.val()) | self.read_bad1.q.val();
-        self.mask_trap_pc.next = self.c3.q.val().get_bits::<16>(16);
-        self.mask_trap_off.next = self.b3.q.val().get_bits::<19>(0);
-        self.mask_trap_q.next = self.c3.q.val().get_bits::<16>(0);
         // A read's trap a cycle later: what leads to it comes from a block RAM, and its write is still two cycles off.
         self.read_bad1.d.next = self.mask_read.val() & self.reading.trap.val();
+        self.mask_bad.d.next = (self.mask_write.val() & self.writing.trap.val()) | self.read_bad1.q.val();
+        self.mask_pc.d.next = self.c3.q.val().get_bits::<16>(16);
+        self.mask_off.d.next = self.b3.q.val().get_bits::<19>(0);
+        self.mask_q.d.next = self.c3.q.val().get_bits::<16>(0);
         if self.read_bad1.q.val() {
-            self.mask_trap_pc.next = self.c1.q.val().get_bits::<16>(16);
-            self.mask_trap_off.next = self.b1.q.val().get_bits::<19>(0);
-            self.mask_trap_q.next = self.c1.q.val().get_bits::<16>(0);
+            self.mask_pc.d.next = self.c1.q.val().get_bits::<16>(16);
+            self.mask_off.d.next = self.b1.q.val().get_bits::<19>(0);
+            self.mask_q.d.next = self.c1.q.val().get_bits::<16>(0);
         }
+        self.mask_trap.next = self.mask_bad.q.val();
+        self.mask_trap_pc.next = self.mask_pc.q.val();
+        self.mask_trap_off.next = self.mask_off.q.val();
+        self.mask_trap_q.next = self.mask_q.q.val();
         self.any_bad.next = false;
         self.bad_lane.next = bits::<16>(0);
         for n in self._n..(self._n + 1) {
             for i in 0..self._n {
                 self.x1[i].clock.next = self.clock.val();
                 self.y2[i].clock.next = self.clock.val();
+                self.kill2[i].clock.next = self.clock.val();
+                self.kill3[i].clock.next = self.clock.val();
                 self.y3[i].clock.next = self.clock.val();
                 self.round[i].clock.next = self.clock.val();
                 self.mask[i].clock.next = self.clock.val();
@@ -255,16 +273,13 @@ impl Logic for Epilogue {
                 self.nan[i].next =
                     (self.x1[i].q.val().get_bits::<8>(23) == 255) & (self.x1[i].q.val().get_bits::<23>(0) != 0);
                 self.positive[i].next = !self.x1[i].q.val().get_bit(31) & (self.x1[i].q.val().get_bits::<31>(0) != 0);
-                self.y1[i].next = self.x1[i].q.val();
-                if self.b1.q.val().get_bit(20) & !self.positive[i].val() & !self.nan[i].val() {
-                    self.y1[i].next = bits::<32>(0);
-                }
-                if self.b1.q.val().get_bit(22) & !self.turn_back.y[i].val().get_bit(0) {
-                    self.y1[i].next = bits::<32>(0);
-                }
-                self.y2[i].d.next = self.y1[i].val();
+                // What ReLU or the mask clears is known here, from a block RAM, and cleared when it has been rounded.
+                self.kill2[i].d.next = (self.b1.q.val().get_bit(20) & !self.positive[i].val() & !self.nan[i].val())
+                    | (self.b1.q.val().get_bit(22) & !self.turn_back.y[i].val().get_bit(0));
+                self.kill3[i].d.next = self.kill2[i].q.val();
+                self.y2[i].d.next = self.x1[i].q.val();
                 self.y3[i].d.next = self.y2[i].q.val();
-                self.round[i].single.next = self.y1[i].val();
+                self.round[i].single.next = self.x1[i].q.val();
                 self.spread[i].half.next = self.round[i].half.val();
                 self.data[i].next = self.spread[i].wide.val();
                 self.above[i].next = !self.round[i].half.val().get_bit(15)
@@ -277,6 +292,11 @@ impl Logic for Epilogue {
                         & (self.y3[i].q.val().get_bits::<31>(0) != 0)
                         & (self.y3[i].q.val().get_bits::<31>(0) <= 0x7f800000);
                     self.bad[i].next = self.y3[i].q.val().get_bits::<8>(23) == 255;
+                }
+                if self.kill3[i].q.val() {
+                    self.data[i].next = bits::<32>(0);
+                    self.above[i].next = false;
+                    self.bad[i].next = false;
                 }
                 self.turn_in.x[i].next = bits::<1>(0);
                 if self.above[i].val() {

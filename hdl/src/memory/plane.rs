@@ -25,7 +25,7 @@ pub struct Plane {
     pub read_count: Signal<In, Bits<5>>,
     /// Data, two cycles later.
     pub rdata: Vec<Signal<Out, Bits<32>>>,
-    /// The read of one cycle ago is out of range.
+    /// The read of two cycles ago is out of range.
     pub read_trap: Signal<Out, Bit>,
     /// Offset of lane 0 in the read of two cycles ago.
     pub read_off2: Signal<Out, Bits<19>>,
@@ -41,7 +41,7 @@ pub struct Plane {
     pub write_count: Signal<In, Bits<5>>,
     /// Data in lane order.
     pub wdata: Vec<Signal<In, Bits<32>>>,
-    /// The write of one cycle ago is out of range (and did not happen).
+    /// The write of two cycles ago is out of range (and did not happen).
     pub write_trap: Signal<Out, Bit>,
     /// Offset of lane 0 in the write of two cycles ago.
     pub write_off2: Signal<Out, Bits<19>>,
@@ -52,6 +52,7 @@ pub struct Plane {
     r_q: DFF<Bits<16>>,
     r_count: DFF<Bits<5>>,
     r_bcast: DFF<Bit>,
+    r_bad2: DFF<Bit>,
     r_off2: DFF<Bits<19>>,
     r_q2: DFF<Bits<16>>,
     r_phase2: DFF<Bits<4>>,
@@ -60,6 +61,7 @@ pub struct Plane {
     w_off: DFF<Bits<19>>,
     w_q: DFF<Bits<16>>,
     w_count: DFF<Bits<5>>,
+    w_bad2: DFF<Bit>,
     w_off2: DFF<Bits<19>>,
     w_q2: DFF<Bits<16>>,
     w_data: Vec<DFF<Bits<32>>>,
@@ -99,6 +101,7 @@ impl Plane {
             r_q: Default::default(),
             r_count: Default::default(),
             r_bcast: Default::default(),
+            r_bad2: Default::default(),
             r_off2: Default::default(),
             r_q2: Default::default(),
             r_phase2: Default::default(),
@@ -107,6 +110,7 @@ impl Plane {
             w_off: Default::default(),
             w_q: Default::default(),
             w_count: Default::default(),
+            w_bad2: Default::default(),
             w_off2: Default::default(),
             w_q2: Default::default(),
             w_data: many(n),
@@ -125,8 +129,8 @@ impl Logic for Plane {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_off2, r_q2, r_phase2, r_bcast2, w_valid, w_off, w_q,
-            w_count, w_off2, w_q2
+            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_bad2, r_off2, r_q2, r_phase2, r_bcast2, w_valid,
+            w_off, w_q, w_count, w_bad2, w_off2, w_q2
         );
         self.r_valid.d.next = self.read.val();
         self.w_valid.d.next = self.write.val();
@@ -151,7 +155,8 @@ impl Logic for Plane {
         self.r_unit.count.next = self.r_count.q.val();
         self.r_phase2.d.next = self.r_unit.phase.val();
         self.r_bcast2.d.next = self.r_bcast.q.val();
-        self.read_trap.next = self.r_valid.q.val() & self.r_unit.trap.val();
+        self.r_bad2.d.next = self.r_valid.q.val() & self.r_unit.trap.val();
+        self.read_trap.next = self.r_bad2.q.val();
         self.r_off2.d.next = self.r_off.q.val();
         self.r_q2.d.next = self.r_q.q.val();
         self.read_off2.next = self.r_off2.q.val();
@@ -159,7 +164,8 @@ impl Logic for Plane {
         self.w_unit.off.next = self.w_off.q.val();
         self.w_unit.q.next = self.w_q.q.val();
         self.w_unit.count.next = self.w_count.q.val();
-        self.write_trap.next = self.w_valid.q.val() & self.w_unit.trap.val();
+        self.w_bad2.d.next = self.w_valid.q.val() & self.w_unit.trap.val();
+        self.write_trap.next = self.w_bad2.q.val();
         self.w_off2.d.next = self.w_off.q.val();
         self.w_q2.d.next = self.w_q.q.val();
         self.write_off2.next = self.w_off2.q.val();

@@ -59,7 +59,7 @@ pub struct MemorySystem {
     pub r_gnt: Vec<Signal<Out, Bit>>,
     /// Data, [`super::READ_LATENCY`] cycles after the grant.
     pub rdata: Vec<Signal<Out, Bits<32>>>,
-    /// The read granted one cycle ago is out of range.
+    /// The read granted two cycles ago is out of range.
     pub r_trap: Vec<Signal<Out, Bit>>,
     /// Write requests, held until granted; see [`write`].
     pub w_req: Vec<Signal<In, Bit>>,
@@ -75,7 +75,7 @@ pub struct MemorySystem {
     pub wdata: Vec<Signal<In, Bits<32>>>,
     /// Granted in this cycle.
     pub w_gnt: Vec<Signal<Out, Bit>>,
-    /// The write granted one cycle ago is out of range; nothing was written.
+    /// The write granted two cycles ago is out of range; nothing was written.
     pub w_trap: Vec<Signal<Out, Bit>>,
     /// An access to the matrix engine's mask memory is out of range.
     pub mask_trap: Signal<In, Bit>,
@@ -106,11 +106,8 @@ pub struct MemorySystem {
     w_gnt1: Vec<DFF<Bit>>,
     w_from1: Vec<DFF<Bits<2>>>,
     w_from2: Vec<DFF<Bits<2>>>,
-    r_bad2: Vec<DFF<Bit>>,
-    w_bad2: Vec<DFF<Bit>>,
-    mask_bad2: DFF<Bit>,
-    mask_off2: DFF<Bits<19>>,
-    mask_q2: DFF<Bits<16>>,
+    gnt2: Vec<DFF<Bit>>,
+    w_gnt2: Vec<DFF<Bit>>,
     pick: Signal<Local, Bits<4>>,
     plane: Vec<Plane>,
     id: Vec<Constant<Bits<2>>>,
@@ -170,11 +167,8 @@ impl MemorySystem {
             w_gnt1: many(w),
             w_from1: many(w),
             w_from2: many(w),
-            r_bad2: many(r),
-            w_bad2: many(w),
-            mask_bad2: Default::default(),
-            mask_off2: Default::default(),
-            mask_q2: Default::default(),
+            gnt2: many(r),
+            w_gnt2: many(w),
             pick: Default::default(),
             plane: vec![half(), half(), single(), single()],
             id: (0..4).map(|p| Constant::new(bits(p))).collect(),
@@ -191,7 +185,7 @@ impl MemorySystem {
 impl Logic for MemorySystem {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, turn, mask_bad2, mask_off2, mask_q2);
+        dff_setup!(self, clock, turn);
         clock!(self, clock, search);
         for r in self._r..(self._r + 1) {
             for w in self._w..(self._w + 1) {
@@ -223,12 +217,12 @@ impl Logic for MemorySystem {
                         self.from2[c].d.next = self.from1[c].q.val();
                         self.r_trap[c].next = false;
                         for p in 0..4 {
-                            if self.from1[c].q.val() == self.id[p].val() {
-                                self.r_trap[c].next = self.gnt1[c].q.val() & self.plane[p].read_trap.val();
+                            if self.from2[c].q.val() == self.id[p].val() {
+                                self.r_trap[c].next = self.gnt2[c].q.val() & self.plane[p].read_trap.val();
                             }
                         }
-                        self.r_bad2[c].clock.next = self.clock.val();
-                        self.r_bad2[c].d.next = self.r_trap[c].val();
+                        self.gnt2[c].clock.next = self.clock.val();
+                        self.gnt2[c].d.next = self.gnt1[c].q.val();
                         for i in 0..self._n {
                             self.rdata[c * n + i].next = self.plane[0].rdata[i].val();
                             if self.from2[c].q.val() == 1 {
@@ -321,28 +315,25 @@ impl Logic for MemorySystem {
                         self.w_from1[c].d.next = self.w_target[c].val();
                         self.w_trap[c].next = false;
                         for p in 0..4 {
-                            if self.w_from1[c].q.val() == self.id[p].val() {
-                                self.w_trap[c].next = self.w_gnt1[c].q.val() & self.plane[p].write_trap.val();
+                            if self.w_from2[c].q.val() == self.id[p].val() {
+                                self.w_trap[c].next = self.w_gnt2[c].q.val() & self.plane[p].write_trap.val();
                             }
                         }
                         self.w_from2[c].clock.next = self.clock.val();
-                        self.w_bad2[c].clock.next = self.clock.val();
+                        self.w_gnt2[c].clock.next = self.clock.val();
                         self.w_from2[c].d.next = self.w_from1[c].q.val();
-                        self.w_bad2[c].d.next = self.w_trap[c].val();
+                        self.w_gnt2[c].d.next = self.w_gnt1[c].q.val();
                     }
                 }
             }
         }
         // Which access out of range is reported. Of several in one cycle the last `if` wins: the order of the engines' own.
         // The mover checks its addresses itself.
-        self.mask_bad2.d.next = self.mask_trap.val();
-        self.mask_off2.d.next = self.mask_off.val();
-        self.mask_q2.d.next = self.mask_q.val();
         self.search.start.next = false;
         self.pick.next = bits::<4>(0);
         for c in 1..3 {
             for p in 0..4 {
-                if self.w_bad2[3 - c].q.val() & (self.w_from2[3 - c].q.val() == self.id[p].val()) {
+                if self.w_trap[3 - c].val() & (self.w_from2[3 - c].q.val() == self.id[p].val()) {
                     self.search.start.next = true;
                     self.pick.next = self.port[p + 4].val();
                 }
@@ -350,7 +341,7 @@ impl Logic for MemorySystem {
         }
         for c in 2..5 {
             for p in 0..4 {
-                if self.r_bad2[6 - c].q.val() & (self.from2[6 - c].q.val() == self.id[p].val()) {
+                if self.r_trap[6 - c].val() & (self.from2[6 - c].q.val() == self.id[p].val()) {
                     self.search.start.next = true;
                     self.pick.next = self.port[p].val();
                 }
@@ -358,24 +349,24 @@ impl Logic for MemorySystem {
         }
         for c in 0..2 {
             for p in 0..4 {
-                if self.r_bad2[c].q.val() & (self.from2[c].q.val() == self.id[p].val()) {
+                if self.r_trap[c].val() & (self.from2[c].q.val() == self.id[p].val()) {
                     self.search.start.next = true;
                     self.pick.next = self.port[p].val();
                 }
             }
         }
-        if self.mask_bad2.q.val() {
+        if self.mask_trap.val() {
             self.search.start.next = true;
             self.pick.next = bits::<4>(8);
         }
         for p in 0..4 {
-            if self.w_bad2[0].q.val() & (self.w_from2[0].q.val() == self.id[p].val()) {
+            if self.w_trap[0].val() & (self.w_from2[0].q.val() == self.id[p].val()) {
                 self.search.start.next = true;
                 self.pick.next = self.port[p + 4].val();
             }
         }
-        self.search.off.next = self.mask_off2.q.val();
-        self.search.q.next = self.mask_q2.q.val();
+        self.search.off.next = self.mask_off.val();
+        self.search.q.next = self.mask_q.val();
         self.search.room.next = bits::<3>(4);
         for p in 0..4 {
             if self.pick.val() == self.port[p].val() {

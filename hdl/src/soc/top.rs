@@ -73,9 +73,8 @@ pub struct Soc {
     vector: VectorEngine,
     memory: MemorySystem,
     mem_trap: Signal<Local, Bit>,
-    mem_trap_pc: Signal<Local, Bits<16>>,
-    mem_trap1: DFF<Bit>,
-    mem_trap_pc1: DFF<Bits<16>>,
+    read_pc1: DFF<Bits<16>>,
+    write_pc1: DFF<Bits<16>>,
     _n: usize,
     _v: usize,
 }
@@ -118,9 +117,8 @@ impl Soc {
             vector: VectorEngine::new(n, v),
             memory: MemorySystem::new(machine),
             mem_trap: Default::default(),
-            mem_trap_pc: Default::default(),
-            mem_trap1: Default::default(),
-            mem_trap_pc1: Default::default(),
+            read_pc1: Default::default(),
+            write_pc1: Default::default(),
             _n: n,
             _v: v,
         }
@@ -132,7 +130,7 @@ impl Logic for Soc {
     fn update(&mut self) {
         comment!("module soc");
         clock!(self, clock, cpu, ram, bus, board, link, mover, control, memory, matrix_gate, vector_gate);
-        clock!(self, clock, mem_trap1, mem_trap_pc1);
+        clock!(self, clock, read_pc1, write_pc1);
 
         // soft core, its RAM and its bus
         self.cpu.reset.next = self.cpu_reset.val();
@@ -376,13 +374,12 @@ impl Logic for Soc {
             | self.memory.r_trap[4].val()
             | self.memory.w_trap[1].val()
             | self.memory.w_trap[2].val();
-        self.mem_trap_pc.next = self.vector.write_pc.val();
+        self.read_pc1.d.next = self.vector.read_pc.val();
+        self.write_pc1.d.next = self.vector.write_pc.val();
+        self.control.mem_trap.next = self.mem_trap.val();
+        self.control.mem_trap_pc.next = self.write_pc1.q.val();
         if self.memory.r_trap[2].val() | self.memory.r_trap[3].val() | self.memory.r_trap[4].val() {
-            self.mem_trap_pc.next = self.vector.read_pc.val();
+            self.control.mem_trap_pc.next = self.read_pc1.q.val();
         }
-        self.mem_trap1.d.next = self.mem_trap.val();
-        self.mem_trap_pc1.d.next = self.mem_trap_pc.val();
-        self.control.mem_trap.next = self.mem_trap1.q.val();
-        self.control.mem_trap_pc.next = self.mem_trap_pc1.q.val();
     }
 }

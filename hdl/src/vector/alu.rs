@@ -16,88 +16,143 @@ pub struct Alu {
     pub z: Signal<In, Bits<32>>,
     /// Result.
     pub d: Signal<Out, Bits<32>>,
-    xm: Signal<Local, Bits<31>>,
-    ym: Signal<Local, Bits<31>>,
+    x_top: Signal<Local, Bit>,
+    x_frac: Signal<Local, Bit>,
+    x_zero: Signal<Local, Bit>,
+    y_top: Signal<Local, Bit>,
+    y_frac: Signal<Local, Bit>,
+    y_zero: Signal<Local, Bit>,
     xs: Signal<Local, Bit>,
     ys: Signal<Local, Bit>,
     nan_x: Signal<Local, Bit>,
     nan: Signal<Local, Bit>,
     zeros: Signal<Local, Bit>,
-    below: Signal<Local, Bit>,
+    addend: Signal<Local, Bits<34>>,
+    total: Signal<Local, Bits<34>>,
     sum: Signal<Local, Bits<32>>,
-    difference: Signal<Local, Bits<32>>,
+    no_borrow: Signal<Local, Bit>,
+    differ: Signal<Local, Bit>,
+    below: Signal<Local, Bit>,
+    pass_x: Signal<Local, Bit>,
+    pass_y: Signal<Local, Bit>,
+    pass_z: Signal<Local, Bit>,
+    from_x: Signal<Local, Bits<32>>,
+    from_y: Signal<Local, Bits<32>>,
+    from_z: Signal<Local, Bits<32>>,
+    other: Signal<Local, Bits<32>>,
 }
 
 impl Logic for Alu {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module vector_alu");
-        self.xm.next = self.x.val().get_bits::<31>(0);
-        self.ym.next = self.y.val().get_bits::<31>(0);
         self.xs.next = self.x.val().get_bit(31);
         self.ys.next = self.y.val().get_bit(31);
-        self.nan_x.next = self.xm.val() > 0x7f800000;
-        self.nan.next = self.nan_x.val() | (self.ym.val() > 0x7f800000);
-        self.zeros.next = (self.xm.val() == 0) & (self.ym.val() == 0);
-        // x before y in the order -Inf … -0 +0 … +Inf
+        self.x_top.next = self.x.val().get_bits::<8>(23).all();
+        self.y_top.next = self.y.val().get_bits::<8>(23).all();
+        self.x_frac.next = self.x.val().get_bits::<23>(0).any();
+        self.y_frac.next = self.y.val().get_bits::<23>(0).any();
+        self.x_zero.next = !self.x.val().get_bits::<8>(23).any() & !self.x_frac.val();
+        self.y_zero.next = !self.y.val().get_bits::<8>(23).any() & !self.y_frac.val();
+        self.nan_x.next = self.x_top.val() & self.x_frac.val();
+        self.nan.next = self.nan_x.val() | (self.y_top.val() & self.y_frac.val());
+        self.zeros.next = self.x_zero.val() & self.y_zero.val();
+        // One adder for sum, difference and order: y inverted and a carry below the lowest bit, but for the sum.
+        self.addend.next = (bit_cast::<34, 32>(self.y.val() ^ 0xffffffffu64) << 1) | 1;
+        if self.op.val() == 7 {
+            self.addend.next = bit_cast::<34, 32>(self.y.val()) << 1;
+        }
+        self.total.next = ((bit_cast::<34, 32>(self.x.val()) << 1) | 1) + self.addend.val();
+        self.sum.next = self.total.val().get_bits::<32>(1);
+        self.no_borrow.next = self.total.val().get_bit(33);
+        self.differ.next = self.sum.val().any();
+        // x before y in the order -Inf … -0 +0 … +Inf: patterns of equal sign are magnitudes.
         if self.xs.val() != self.ys.val() {
             self.below.next = self.xs.val();
         } else if self.xs.val() {
-            self.below.next = self.ym.val() < self.xm.val();
+            self.below.next = self.no_borrow.val() & self.differ.val();
         } else {
-            self.below.next = self.xm.val() < self.ym.val();
+            self.below.next = !self.no_borrow.val();
         }
-        self.sum.next = self.x.val() + self.y.val();
-        self.difference.next = self.x.val() - self.y.val();
-        self.d.next = self.z.val();
-        if self.op.val() == 1 {
-            self.d.next = self.x.val();
-            if self.nan.val() {
-                self.d.next = bits::<32>(0x7fc00000);
-            } else if self.below.val() {
-                self.d.next = self.y.val();
+        // What passes; everything else goes beside, in `other`.
+        self.pass_x.next = false;
+        self.pass_y.next = false;
+        self.pass_z.next = false;
+        self.other.next = bits::<32>(0);
+        match self.op.val().index() {
+            1 => {
+                self.pass_x.next = !self.nan.val() & !self.below.val();
+                self.pass_y.next = !self.nan.val() & self.below.val();
+                if self.nan.val() {
+                    self.other.next = bits::<32>(0x7fc00000);
+                }
             }
-        } else if self.op.val() == 2 {
-            self.d.next = self.y.val();
-            if self.nan.val() {
-                self.d.next = bits::<32>(0x7fc00000);
-            } else if self.below.val() {
-                self.d.next = self.x.val();
+            2 => {
+                self.pass_x.next = !self.nan.val() & self.below.val();
+                self.pass_y.next = !self.nan.val() & !self.below.val();
+                if self.nan.val() {
+                    self.other.next = bits::<32>(0x7fc00000);
+                }
             }
-        } else if self.op.val() == 3 {
-            if self.xs.val() {
-                self.d.next = self.y.val();
+            3 => {
+                self.pass_y.next = self.xs.val();
+                self.pass_z.next = !self.xs.val();
             }
-        } else if self.op.val() == 4 {
-            if !self.xs.val() & (self.xm.val() != 0) & !self.nan_x.val() {
-                self.d.next = self.y.val();
+            4 => {
+                self.pass_y.next = !self.xs.val() & !self.x_zero.val() & !self.nan_x.val();
+                self.pass_z.next = self.xs.val() | self.x_zero.val() | self.nan_x.val();
             }
-        } else if self.op.val() == 5 {
-            self.d.next = bits::<32>(0);
-            if !self.nan.val() & (self.zeros.val() | !self.below.val()) {
-                self.d.next = bits::<32>(0x3f800000);
+            5 => {
+                if !self.nan.val() & (self.zeros.val() | !self.below.val()) {
+                    self.other.next = bits::<32>(0x3f800000);
+                }
             }
-        } else if self.op.val() == 6 {
-            self.d.next = bits::<32>(0);
-            if !self.nan.val() & (self.zeros.val() | (self.x.val() == self.y.val())) {
-                self.d.next = bits::<32>(0x3f800000);
+            6 => {
+                if !self.nan.val() & (self.zeros.val() | !self.differ.val()) {
+                    self.other.next = bits::<32>(0x3f800000);
+                }
             }
-        } else if self.op.val() == 7 {
-            self.d.next = self.sum.val();
-        } else if self.op.val() == 8 {
-            self.d.next = self.difference.val();
-        } else if self.op.val() == 9 {
-            self.d.next = self.x.val() & self.y.val();
-        } else if self.op.val() == 10 {
-            self.d.next = self.x.val() | self.y.val();
-        } else if self.op.val() == 11 {
-            self.d.next = self.x.val() ^ self.y.val();
-        } else if self.op.val() == 12 {
-            self.d.next = self.x.val() << 23;
-        } else if self.op.val() == 13 {
-            self.d.next = self.x.val() >> 23;
-        } else if self.op.val() == 14 {
-            self.d.next = self.x.val() >> 1;
+            7 => {
+                self.other.next = self.sum.val();
+            }
+            8 => {
+                self.other.next = self.sum.val();
+            }
+            9 => {
+                self.other.next = self.x.val() & self.y.val();
+            }
+            10 => {
+                self.pass_x.next = true;
+                self.pass_y.next = true;
+            }
+            11 => {
+                self.other.next = self.x.val() ^ self.y.val();
+            }
+            12 => {
+                self.other.next = self.x.val() << 23;
+            }
+            13 => {
+                self.other.next = self.x.val() >> 23;
+            }
+            14 => {
+                self.other.next = self.x.val() >> 1;
+            }
+            _ => {
+                self.pass_z.next = true;
+            }
         }
+        self.from_x.next = bits::<32>(0);
+        if self.pass_x.val() {
+            self.from_x.next = self.x.val();
+        }
+        self.from_y.next = bits::<32>(0);
+        if self.pass_y.val() {
+            self.from_y.next = self.y.val();
+        }
+        self.from_z.next = bits::<32>(0);
+        if self.pass_z.val() {
+            self.from_z.next = self.z.val();
+        }
+        self.d.next = self.from_x.val() | self.from_y.val() | self.from_z.val() | self.other.val();
     }
 }

@@ -355,10 +355,9 @@ impl Bench {
         self.m.set(self.r_req[0], 1);
         self.m.tick();
         self.m.set(self.r_req[0], 0);
-        self.m.eval();
-        let trap = self.m.get(self.r_trap[0]) == 1;
         self.m.tick();
         self.m.eval();
+        let trap = self.m.get(self.r_trap[0]) == 1;
         ((0..count).map(|i| self.m.get(self.rdata[i]) as u32).collect(), trap)
     }
 
@@ -374,9 +373,9 @@ impl Bench {
         self.m.set(self.w_req[0], 1);
         self.m.tick();
         self.m.set(self.w_req[0], 0);
+        self.m.tick();
         self.m.eval();
         let trap = self.m.get(self.w_trap[0]) == 1;
-        self.m.tick();
         trap
     }
 
