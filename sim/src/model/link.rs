@@ -60,7 +60,7 @@ impl Ring {
             at = (at + part.len()) & (self.memory.len() - 1);
             rest = behind;
         }
-        while at % 4 != 0 {
+        while !at.is_multiple_of(4) {
             self.memory[at] = 0;
             at += 1;
         }
