@@ -5,11 +5,13 @@
 //! | [`port`] | what a host sees of any device: a byte stream ([`port::Port`]), and a researcher's view of its memories ([`port::Inspect`]) |
 //! | [`model`] | a bit-exact functional machine at native speed |
 //! | [`rtl`] | the hardware itself, Verilated |
+//! | [`stuffing`] | the byte stuffing of the link's frames |
 #![deny(missing_docs)]
 
 pub mod model;
 pub mod port;
 pub mod rtl;
+pub mod stuffing;
 
 pub use model::Model;
 pub use port::{Cell, Inspect, Port};

@@ -84,6 +84,10 @@ struct DeviceArgs {
     /// Bits per second of a serial port [default: 3000000]
     #[arg(long, value_name = "RATE")]
     baud: Option<u32>,
+    /// Threads that rtl is simulated on. More than one pays for large arrays only, from 16 lanes on, on a machine with nothing
+    /// else to do: threads meet several times in every cycle. Each count is a build of its own [default: 1]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=64))]
+    sim_threads: Option<u32>,
 }
 
 impl DeviceArgs {
@@ -93,6 +97,7 @@ impl DeviceArgs {
             lanes: self.lanes,
             vector_lanes: self.vector_lanes,
             baud: self.baud,
+            sim_threads: self.sim_threads,
             trace: None,
         }
     }

@@ -42,6 +42,8 @@ pub struct DeviceOptions {
     pub trace: Option<TraceOptions>,
     /// Bits per second that a serial port shall run at; `None`: [`serial::BAUD`].
     pub baud: Option<u32>,
+    /// Threads that `rtl` is simulated on; `None`: 1.
+    pub sim_threads: Option<u32>,
 }
 
 /// A device that has answered hello.
@@ -78,7 +80,7 @@ impl Device {
             HALF_SUMS => Device::greet(model(machine, true)?, DeviceKind::Model, None, options),
             "rtl" => {
                 let (recording, trace) = options.trace.as_ref().map(Recording::new).transpose()?.unzip();
-                let (port, elf) = super::rtl::open(machine, trace)?;
+                let (port, elf) = super::rtl::open(machine, trace, options.sim_threads.unwrap_or(1))?;
                 let device = Device::greet(port, DeviceKind::Rtl, elf, options)?;
                 Ok(Device { recording, ..device })
             }
@@ -172,7 +174,7 @@ pub fn simulated(options: &DeviceOptions) -> Result<Box<dyn Port>> {
         "model" => model(machine, false),
         "rtl" => {
             let trace = options.trace.as_ref().map(Recording::new).transpose()?.map(|(_, trace)| trace);
-            Ok(super::rtl::open(machine, trace)?.0)
+            Ok(super::rtl::open(machine, trace, options.sim_threads.unwrap_or(1))?.0)
         }
         name => Err(Error::UnknownDevice { name: name.into(), reason: "it is not a simulated one".into() }),
     }

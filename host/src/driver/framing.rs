@@ -1,6 +1,7 @@
 //! Frames on the wire: `COBS(content ++ CRC-32) ++ 0x00`.
 
 use systole_isa::frame::{CRC_BYTES, HEADER, MAX_CONTENT};
+use systole_sim::stuffing;
 
 /// The wire bytes of one content.
 pub fn encode(content: &[u8]) -> Vec<u8> {
@@ -8,7 +9,8 @@ pub fn encode(content: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(content.len() + CRC_BYTES);
     raw.extend_from_slice(content);
     raw.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
-    let mut wire = cobs::encode_vec(&raw);
+    let mut wire = Vec::with_capacity(raw.len() + 8);
+    stuffing::encode_into(&raw, &mut wire);
     wire.push(0);
     wire
 }
@@ -51,9 +53,10 @@ impl Deframer {
     fn finish(&mut self) -> Event {
         let length = self.buffer.len();
         let overlong = std::mem::take(&mut self.overlong);
-        let raw = cobs::decode_vec(&std::mem::take(&mut self.buffer));
-        let Ok(mut raw) = raw else { return Event::Damaged(length) };
-        if overlong || !(HEADER + CRC_BYTES..=MAX_CONTENT + CRC_BYTES).contains(&raw.len()) {
+        let mut raw = Vec::new();
+        let whole = stuffing::decode_into(&self.buffer, &mut raw);
+        self.buffer.clear();
+        if !whole || overlong || !(HEADER + CRC_BYTES..=MAX_CONTENT + CRC_BYTES).contains(&raw.len()) {
             return Event::Damaged(length);
         }
         let crc = raw.split_off(raw.len() - CRC_BYTES);

@@ -149,6 +149,11 @@ impl Session {
         &mut self.device
     }
 
+    /// The device, for another network.
+    pub fn into_device(self) -> Device {
+        self.device
+    }
+
     /// The compiled network.
     pub fn compiled(&self) -> &Compiled {
         &self.compiled

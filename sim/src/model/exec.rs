@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use systole_isa::instr::{Control, DecodeError, Gemm, Init, Instr, Mask, Output, Vector, length};
+use systole_isa::instr::{Control, DecodeError, ENGINE_WORDS, Gemm, Init, Instr, Mask, Output, Vector, length};
 use systole_isa::operand::{Addr, Base, Dest, Source, View};
 use systole_isa::regs::Trap;
 use systole_isa::{AREGS, CALL_DEPTH, FLAGS, LOOP_DEPTH};
@@ -46,6 +46,40 @@ pub struct Flag {
     pub addr: u32,
 }
 
+/// What the words at each address were when they were last decoded. Words are compared, so nobody has to tell when they change.
+#[derive(Default)]
+struct Decoded {
+    /// Per word address: one more than the index in `known`; 0: nothing.
+    index: Vec<u32>,
+    known: Vec<([u32; ENGINE_WORDS], Instr)>,
+}
+
+impl Decoded {
+    /// The instruction whose words start at `pc` with `words`.
+    fn instr(&mut self, pc: u32, words: &[u32]) -> Result<&Instr, DecodeError> {
+        let pc = pc as usize;
+        if self.index.len() <= pc {
+            self.index.resize(pc + 1, 0);
+        }
+        // (at the end of the memory there may be fewer words than the longest instruction has)
+        let mut key = [0; ENGINE_WORDS];
+        let count = words.len().min(ENGINE_WORDS);
+        key[..count].copy_from_slice(&words[..count]);
+        let mut slot = self.index[pc] as usize;
+        if slot == 0 || self.known[slot - 1].0 != key {
+            let entry = (key, Instr::decode(words)?);
+            if slot == 0 {
+                self.known.push(entry);
+                slot = self.known.len();
+                self.index[pc] = slot as u32;
+            } else {
+                self.known[slot - 1] = entry;
+            }
+        }
+        Ok(&self.known[slot - 1].1)
+    }
+}
+
 /// The fetcher's state.
 #[derive(Default)]
 pub struct Fetcher {
@@ -65,6 +99,7 @@ pub struct Fetcher {
     running: Option<Running>,
     /// Set by a trap, cleared by an abort.
     stopped: bool,
+    decoded: Decoded,
 }
 
 impl Fetcher {
@@ -148,20 +183,22 @@ impl Fetcher {
         };
         let pc = running.pc;
         let words = memory.program.get(pc as usize..).unwrap_or(&[]);
-        let instr = Instr::decode(words).map_err(|e| undecodable(e, pc, words, memory.machine.pmem_words))?;
+        let instr = self.decoded.instr(pc, words);
+        let instr = instr.map_err(|e| undecodable(e, pc, words, memory.machine.pmem_words))?;
         running.pc += length(words[0]) as u32;
         let next = running.pc;
+        let cost = cost(instr, memory);
         let sync = match instr {
             Instr::Control(c) => {
-                let word = words[1];
+                let (c, word) = (*c, words[1]);
                 return self.control(c, next).map(|()| 1).map_err(|trap| Stop { trap, info: word });
             }
             Instr::Gemm(g) => {
-                let offender = gemm::run(memory, &self.resolve_gemm(&g))?;
+                let offender = gemm::run(memory, &resolve_gemm(g, &self.aregs))?;
                 (g.sync.flag, offender)
             }
             Instr::Vector(v) => {
-                let offender = vector::run(memory, &self.resolve_vector(&v), self.exponent)?;
+                let offender = vector::run(memory, &resolve_vector(v, &self.aregs), self.exponent)?;
                 (v.sync.flag, offender)
             }
         };
@@ -171,7 +208,7 @@ impl Fetcher {
                 *f = Flag { set: true, pc: pc as u16, addr };
             }
         }
-        Ok(cost(&instr, memory))
+        Ok(cost)
     }
 
     fn control(&mut self, c: Control, next: u32) -> Result<(), Trap> {
@@ -212,56 +249,59 @@ impl Fetcher {
         }
         Ok(())
     }
+}
 
-    fn base(&self, b: Base) -> Base {
-        Base::at(b.addr.offset_by(self.aregs[b.areg as usize & 15] as i32))
+/// What the address registers make of a base.
+fn base(b: Base, aregs: &[u32; AREGS]) -> Base {
+    Base::at(b.addr.offset_by(aregs[b.areg as usize & 15] as i32))
+}
+
+fn view(v: View, aregs: &[u32; AREGS]) -> View {
+    View { base: base(v.base, aregs), ..v }
+}
+
+fn resolve_gemm(g: &Gemm, aregs: &[u32; AREGS]) -> Gemm {
+    let (base, view) = (|b| base(b, aregs), |v| view(v, aregs));
+    Gemm {
+        x: view(g.x),
+        w: view(g.w),
+        init: match g.init {
+            Init::BiasPerColumn(b) => Init::BiasPerColumn(base(b)),
+            Init::BiasPerRow(b) => Init::BiasPerRow(base(b)),
+            i => i,
+        },
+        out: match g.out {
+            Output::Half(v) => Output::Half(view(v)),
+            Output::Single(v) => Output::Single(view(v)),
+            Output::Keep => Output::Keep,
+        },
+        mask: match g.mask {
+            Mask::Write(b) => Mask::Write(base(b)),
+            Mask::Apply(b) => Mask::Apply(base(b)),
+            Mask::None => Mask::None,
+        },
+        ..*g
     }
+}
 
-    fn view(&self, v: View) -> View {
-        View { base: self.base(v.base), ..v }
-    }
-
-    fn resolve_gemm(&self, g: &Gemm) -> Gemm {
-        Gemm {
-            x: self.view(g.x),
-            w: self.view(g.w),
-            init: match g.init {
-                Init::BiasPerColumn(b) => Init::BiasPerColumn(self.base(b)),
-                Init::BiasPerRow(b) => Init::BiasPerRow(self.base(b)),
-                i => i,
-            },
-            out: match g.out {
-                Output::Half(v) => Output::Half(self.view(v)),
-                Output::Single(v) => Output::Single(self.view(v)),
-                Output::Keep => Output::Keep,
-            },
-            mask: match g.mask {
-                Mask::Write(b) => Mask::Write(self.base(b)),
-                Mask::Apply(b) => Mask::Apply(self.base(b)),
-                Mask::None => Mask::None,
-            },
-            ..*g
-        }
-    }
-
-    fn resolve_vector(&self, v: &Vector) -> Vector {
-        let source = |s| match s {
-            Source::Hmem(v, m) => Source::Hmem(self.view(v), m),
-            Source::Smem(v, m) => Source::Smem(self.view(v), m),
-            s => s,
-        };
-        Vector {
-            x: source(v.x),
-            y: source(v.y),
-            z: source(v.z),
-            d: match v.d {
-                Dest::Hmem(v) => Dest::Hmem(self.view(v)),
-                Dest::Smem(v) => Dest::Smem(self.view(v)),
-                d => d,
-            },
-            copy: v.copy.map(|v| self.view(v)),
-            ..*v
-        }
+fn resolve_vector(v: &Vector, aregs: &[u32; AREGS]) -> Vector {
+    let view = |v| view(v, aregs);
+    let source = |s| match s {
+        Source::Hmem(v, m) => Source::Hmem(view(v), m),
+        Source::Smem(v, m) => Source::Smem(view(v), m),
+        s => s,
+    };
+    Vector {
+        x: source(v.x),
+        y: source(v.y),
+        z: source(v.z),
+        d: match v.d {
+            Dest::Hmem(v) => Dest::Hmem(view(v)),
+            Dest::Smem(v) => Dest::Smem(view(v)),
+            d => d,
+        },
+        copy: v.copy.map(view),
+        ..*v
     }
 }
 

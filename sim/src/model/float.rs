@@ -2,7 +2,7 @@
 
 use systole_isa::{NAN16, NAN32};
 
-use super::simd::leveled;
+use super::simd::{EIGHT, leveled, narrow8, widen8};
 
 const SIGN32: u32 = 0x8000_0000;
 const INF32: u32 = 0x7f80_0000;
@@ -66,21 +66,91 @@ pub fn power_of_two(exponent: i8) -> f32 {
 }
 
 leveled! {
-    /// [`widen`] over slices of one length.
-    pub fn widen_all(from: &[u16], to: &mut [u32]) {
-        for (t, &f) in to.iter_mut().zip(from) {
-            *t = widen(f);
+    /// [`widen`] over rows of `cols` elements, of which the first is `half[at]`, until `to` is full: a row lies `outer` further
+    /// on than the one before, an element `inner`.
+    pub fn<HW> widen_rows(half: &[u16], at: usize, outer: i32, inner: i32, cols: usize, to: &mut [u32]) {
+        for (r, row) in to.chunks_mut(cols).enumerate() {
+            let at = at.wrapping_add_signed(r as isize * outer as isize);
+            match inner {
+                1 => {
+                    let from = &half[at..at + row.len()];
+                    let mut done = 0;
+                    if HW {
+                        let (eights, into) = (from.as_chunks::<EIGHT>().0, row.as_chunks_mut::<EIGHT>().0);
+                        for (t, f) in into.iter_mut().zip(eights) {
+                            *t = widen8(f).map(canonical);
+                        }
+                        done = EIGHT * eights.len();
+                    }
+                    for (t, &f) in row[done..].iter_mut().zip(&from[done..]) {
+                        *t = widen(f);
+                    }
+                }
+                0 => row.fill(widen(half[at])),
+                _ => {
+                    for (c, t) in row.iter_mut().enumerate() {
+                        *t = widen(half[at.wrapping_add_signed(c as isize * inner as isize)]);
+                    }
+                }
+            }
         }
+    }
+}
+
+/// [`narrow`] over slices of one length, for bodies of [`leveled`].
+#[inline(always)]
+pub fn narrow_each<const HW: bool>(from: &[u32], to: &mut [u16]) {
+    let mut done = 0;
+    if HW {
+        let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
+        for (t, f) in into.iter_mut().zip(eights) {
+            *t = narrow8(&f.map(f32::from_bits)).map(|h| if h & 0x7fff > INF16 { NAN16 } else { h });
+        }
+        done = EIGHT * eights.len();
+    }
+    for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
+        *t = narrow(f);
     }
 }
 
 leveled! {
     /// [`narrow`] over slices of one length.
-    pub fn narrow_all(from: &[u32], to: &mut [u16]) {
-        for (t, &f) in to.iter_mut().zip(from) {
-            *t = narrow(f);
+    pub fn<HW> narrow_all(from: &[u32], to: &mut [u16]) {
+        narrow_each::<HW>(from, to);
+    }
+}
+
+leveled! {
+    /// Bytes times `power`, rounded to FP16; slices of one length.
+    pub fn<HW> narrow_bytes(from: &[u8], power: f32, to: &mut [u16]) {
+        let mut done = 0;
+        if HW {
+            let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
+            for (t, f) in into.iter_mut().zip(eights) {
+                // (a byte times a power of two is no NaN)
+                *t = narrow8(&f.map(|b| f32::from(b) * power));
+            }
+            done = EIGHT * eights.len();
+        }
+        for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
+            *t = narrow((f32::from(f) * power).to_bits());
         }
     }
+}
+
+/// The first Inf or NaN of FP16 bits.
+#[inline(always)]
+pub fn first_half_nonfinite(values: &[u16]) -> Option<usize> {
+    // Almost always there is none, and that is quick to tell.
+    let any = values.iter().fold(false, |any, &h| any | half_nonfinite(h));
+    if any { values.iter().position(|&h| half_nonfinite(h)) } else { None }
+}
+
+/// The first Inf or NaN of FP32 bits.
+#[inline(always)]
+pub fn first_single_nonfinite(values: &[u32]) -> Option<usize> {
+    let any = values.iter().fold(false, |any, &v| any | single_nonfinite(v));
+    if any { values.iter().position(|&v| single_nonfinite(v)) } else { None }
 }
 
 #[cfg(test)]
@@ -151,7 +221,7 @@ mod tests {
         let singles: Vec<u32> = (0..1u32 << 18).map(|i| i.wrapping_mul(0x9e37_79b1)).collect();
         for level in crate::model::simd::Level::available() {
             let mut wide = vec![0; halves.len()];
-            widen_all(level, &halves, &mut wide);
+            widen_rows(level, &halves, 0, 0, 1, halves.len(), &mut wide);
             assert!(halves.iter().zip(&wide).all(|(&h, &w)| widen(h) == w), "{level:?}");
             let mut small = vec![0; singles.len()];
             narrow_all(level, &singles, &mut small);

@@ -4,7 +4,7 @@ use systole_isa::frame::{CRC_BYTES, HEADER, MAX_CONTENT};
 
 /// A ring in memory: frames as a length word, the content, padding to whole words.
 pub struct Ring {
-    words: Vec<u32>,
+    memory: Vec<u8>,
     /// Byte offset behind the last frame.
     pub head: u32,
     /// Byte offset of the first frame.
@@ -14,12 +14,12 @@ pub struct Ring {
 impl Ring {
     /// A ring of `bytes` bytes, a power of two.
     pub fn new(bytes: u32) -> Ring {
-        Ring { words: vec![0; bytes as usize / 4], head: 0, tail: 0 }
+        Ring { memory: vec![0; bytes as usize], head: 0, tail: 0 }
     }
 
     /// Bytes that the ring holds.
     pub fn bytes(&self) -> u32 {
-        self.words.len() as u32 * 4
+        self.memory.len() as u32
     }
 
     /// An offset brought into the ring, and to a word.
@@ -29,26 +29,40 @@ impl Ring {
 
     /// The word at a byte offset.
     pub fn word(&self, offset: u32) -> u32 {
-        self.words[self.wrap(offset) as usize / 4]
+        let at = self.wrap(offset) as usize;
+        self.memory[at..].first_chunk().map_or(0, |w| u32::from_le_bytes(*w))
     }
 
     /// Sets the word at a byte offset.
     pub fn set_word(&mut self, offset: u32, value: u32) {
-        let i = self.wrap(offset) as usize / 4;
-        self.words[i] = value;
+        let at = self.wrap(offset) as usize;
+        self.memory[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// `count` bytes from a byte offset.
-    pub fn read(&self, offset: u32, count: u32) -> Vec<u8> {
-        (0..count).map(|i| (self.word(offset + i) >> (8 * ((offset + i) & 3))) as u8).collect()
+    /// Appends `count` bytes from a byte offset to `to`.
+    pub fn read(&self, offset: u32, count: u32, to: &mut Vec<u8>) {
+        let mut at = (offset & (self.bytes() - 1)) as usize;
+        let mut left = count as usize;
+        while left > 0 {
+            let part = left.min(self.memory.len() - at);
+            to.extend_from_slice(&self.memory[at..at + part]);
+            (at, left) = (0, left - part);
+        }
     }
 
     /// Writes bytes from a word's start; what is left of the last word becomes zero.
     pub fn write(&mut self, offset: u32, bytes: &[u8]) {
-        for (i, part) in bytes.chunks(4).enumerate() {
-            let mut word = [0; 4];
-            word[..part.len()].copy_from_slice(part);
-            self.set_word(offset + 4 * i as u32, u32::from_le_bytes(word));
+        let mut at = self.wrap(offset) as usize;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(self.memory.len() - at));
+            self.memory[at..at + part.len()].copy_from_slice(part);
+            at = (at + part.len()) & (self.memory.len() - 1);
+            rest = behind;
+        }
+        while !at.is_multiple_of(4) {
+            self.memory[at] = 0;
+            at += 1;
         }
     }
 
@@ -68,17 +82,16 @@ impl Ring {
         true
     }
 
-    /// Takes the first frame; `None` where there is none, or its length cannot be true.
-    fn take(&mut self) -> Option<Vec<u8>> {
+    /// Takes the first frame into `content`; `false` where there is none, or its length cannot be true.
+    fn take(&mut self, content: &mut Vec<u8>) -> bool {
         let used = self.used();
         let length = self.word(self.tail);
-        let need = length.checked_next_multiple_of(4)?.checked_add(4)?;
-        if used == 0 || need > used {
-            return None;
-        }
-        let content = self.read(self.tail + 4, length);
+        let need = length.checked_next_multiple_of(4).and_then(|n| n.checked_add(4));
+        let Some(need) = need.filter(|&n| used > 0 && n <= used) else { return false };
+        content.clear();
+        self.read(self.tail + 4, length, content);
         self.tail = self.wrap(self.tail + need);
-        Some(content)
+        true
     }
 }
 
@@ -96,6 +109,8 @@ pub struct Link {
     pending: Vec<u8>,
     /// Bytes on their way to the host.
     pub out: Vec<u8>,
+    /// What one frame needs on its way, kept for the next.
+    content: Vec<u8>,
 }
 
 /// Longest encoding of a frame without its delimiter: one more byte for every 254.
@@ -105,33 +120,32 @@ impl Link {
     /// A link with rings of these sizes.
     pub fn new(rx_bytes: u32, tx_bytes: u32) -> Link {
         let (rx, tx) = (Ring::new(rx_bytes), Ring::new(tx_bytes));
-        Link { rx, tx, damaged: 0, overrun: 0, pending: Vec::new(), out: Vec::new() }
+        Link { rx, tx, damaged: 0, overrun: 0, pending: Vec::new(), out: Vec::new(), content: Vec::new() }
     }
 
-    /// One byte from the host; true where a frame, good or bad, ended with it.
-    pub fn byte(&mut self, byte: u8) -> bool {
-        if byte != 0 {
-            if self.pending.len() <= MAX_ENCODED {
-                self.pending.push(byte);
+    /// Takes bytes from the host up to the end of a frame, good or bad. Returns how many, and whether a frame ended there.
+    pub fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let end = memchr::memchr(0, bytes);
+        let part = &bytes[..end.unwrap_or(bytes.len())];
+        let room = (MAX_ENCODED + 1).saturating_sub(self.pending.len());
+        self.pending.extend_from_slice(&part[..part.len().min(room)]);
+        let Some(end) = end else { return (bytes.len(), false) };
+        let ended = !self.pending.is_empty();
+        if ended {
+            if !decode_into(&self.pending, &mut self.content) {
+                self.damaged = self.damaged.wrapping_add(1);
+            } else if !self.rx.append(&self.content) {
+                self.overrun = self.overrun.wrapping_add(1);
             }
-            return false;
+            self.pending.clear();
         }
-        let encoded = std::mem::take(&mut self.pending);
-        if encoded.is_empty() {
-            return false;
-        }
-        match decode(&encoded) {
-            None => self.damaged = self.damaged.wrapping_add(1),
-            Some(content) if self.rx.append(&content) => {}
-            Some(_) => self.overrun = self.overrun.wrapping_add(1),
-        }
-        true
+        (end + 1, ended)
     }
 
     /// Sends every frame up to the transmit ring's head.
     pub fn transmit(&mut self) {
-        while let Some(content) = self.tx.take() {
-            self.out.extend(encode(&content));
+        while self.tx.take(&mut self.content) {
+            self.out.extend(encode(&self.content));
         }
         self.tx.tail = self.tx.head;
     }
@@ -144,21 +158,30 @@ impl Link {
 
 /// The content of a frame without its delimiter, if it is whole.
 pub fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    decode_into(encoded, &mut content).then_some(content)
+}
+
+/// As [`decode`], into a buffer; `false` where the frame is not whole.
+fn decode_into(encoded: &[u8], content: &mut Vec<u8>) -> bool {
     if encoded.len() > MAX_ENCODED {
-        return None;
+        return false;
     }
-    let mut bytes = cobs::decode_vec(encoded).ok()?;
-    let length = bytes.len().checked_sub(CRC_BYTES)?;
-    let crc = bytes.split_off(length);
-    let good = crc32fast::hash(&bytes).to_le_bytes() == crc[..];
-    (good && (HEADER..=MAX_CONTENT).contains(&length)).then_some(bytes)
+    if !crate::stuffing::decode_into(encoded, content) {
+        return false;
+    }
+    let Some((rest, crc)) = content.split_last_chunk::<CRC_BYTES>() else { return false };
+    let length = rest.len();
+    let good = crc32fast::hash(rest).to_le_bytes() == *crc && (HEADER..=MAX_CONTENT).contains(&length);
+    content.truncate(length);
+    good
 }
 
 /// A content as it goes over the wire, delimiter included.
 pub fn encode(content: &[u8]) -> Vec<u8> {
-    let mut bytes = content.to_vec();
-    bytes.extend(crc32fast::hash(content).to_le_bytes());
-    let mut encoded = cobs::encode_vec(&bytes);
+    let bytes = [content, &crc32fast::hash(content).to_le_bytes()].concat();
+    let mut encoded = Vec::with_capacity(bytes.len() + 8);
+    crate::stuffing::encode_into(&bytes, &mut encoded);
     encoded.push(0);
     encoded
 }

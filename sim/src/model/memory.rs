@@ -1,5 +1,7 @@
 //! The machine's memories, and strided walks through them.
 
+use std::ops::Range;
+
 use systole_isa::machine::Machine;
 use systole_isa::operand::{Addr, View};
 use systole_isa::regs::{Space, Trap};
@@ -54,12 +56,34 @@ pub struct Walk {
     pub outer: i32,
 }
 
-/// Where one run of elements lies in a memory's vector.
-enum Run {
-    /// At `start + i·step`, all inside one plane.
-    Linear(usize, isize),
-    /// Wrapping around: look at each address.
-    Scattered,
+/// A walk of some rows and columns that has been found to lie inside its memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// The walk.
+    pub walk: Walk,
+    /// Index of element (0, 0) in the memory's vector, where the walk stays in one plane without wrapping around: element
+    /// (r, c) is then `r·outer + c·inner` further on.
+    pub start: Option<usize>,
+}
+
+impl Grid {
+    /// Index of element (r, c), where the walk is linear.
+    #[inline]
+    pub fn linear(&self, r: usize, c: usize) -> Option<usize> {
+        let step = r as isize * self.walk.outer as isize + c as isize * self.walk.inner as isize;
+        Some(self.start?.wrapping_add_signed(step))
+    }
+
+    /// Whether `count` elements in rows of `cols` are neighbours, in that order.
+    #[inline]
+    pub fn dense(&self, cols: usize, count: usize) -> bool {
+        self.walk.inner == 1 && (self.walk.outer as usize == cols || count <= cols)
+    }
+
+    /// Rows and columns exchanged.
+    pub fn transposed(self) -> Grid {
+        Grid { walk: self.walk.transposed(), ..self }
+    }
 }
 
 impl Walk {
@@ -113,7 +137,8 @@ pub struct Memory {
     /// Round every partial sum of a product to FP16: no Systole does, see [`super::Model::with_half_sums`].
     pub half_sums: bool,
     /// Buffers that engines use within one instruction.
-    pub(super) scratch: super::gemm::Scratch,
+    pub(super) scratch: Option<Box<super::gemm::Scratch>>,
+    pub(super) buffers: Option<Box<super::vector::Buffers>>,
 }
 
 impl Memory {
@@ -129,7 +154,8 @@ impl Memory {
             sregs: [0; SREGS],
             level: Level::best(),
             half_sums: false,
-            scratch: Default::default(),
+            scratch: None,
+            buffers: None,
         }
     }
 
@@ -141,140 +167,184 @@ impl Memory {
         }
     }
 
+    /// What gives the index of an element in its memory's vector; `None` outside.
+    fn indexer(&self, bank: Bank) -> impl Fn(u32) -> Option<usize> + use<> {
+        let room = self.plane(bank);
+        move |addr| {
+            let (plane, offset) = match bank {
+                Bank::Mask => (0, addr),
+                _ => (Addr(addr).plane(), Addr(addr).offset()),
+            };
+            (offset < room).then_some((plane * room + offset) as usize)
+        }
+    }
+
     /// Index of an element in its memory's vector.
     #[inline]
     pub fn index(&self, bank: Bank, addr: u32) -> Option<usize> {
-        let room = self.plane(bank);
-        let (plane, offset) = match bank {
-            Bank::Mask => (0, addr),
-            _ => (Addr(addr).plane(), Addr(addr).offset()),
-        };
-        (offset < room).then_some((plane * room + offset) as usize)
+        self.indexer(bank)(addr)
     }
 
-    fn run(&self, bank: Bank, walk: &Walk, r: usize, c: usize, count: usize) -> Run {
-        let room = self.plane(bank) as i64;
-        let first = walk.at(r, c);
-        let (plane, offset) = match bank {
-            Bank::Mask => (0, first as i64),
-            _ => (Addr(first).plane() as i64, Addr(first).offset() as i64),
-        };
-        let last = offset + (count as i64 - 1) * walk.inner as i64;
-        if offset < room && (0..room).contains(&last) {
-            Run::Linear((plane * room + offset) as usize, walk.inner as isize)
-        } else {
-            Run::Scattered
-        }
-    }
-
-    /// The first element (rows outer, then lanes) of a rows × cols walk that lies outside the memory: (row, lane).
-    pub fn first_outside(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Option<(usize, usize)> {
+    /// Finds a rows × cols walk inside its memory, or else the first element (rows outer, then lanes) outside: (row, lane).
+    pub fn grid(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<Grid, (usize, usize)> {
         // All inside if the extreme corners are, without wrapping.
         let room = self.plane(bank) as i64;
-        let start = if bank == Bank::Mask { walk.base } else { Addr(walk.base).offset() } as i64;
+        let (plane, offset) = match bank {
+            Bank::Mask => (0, walk.base as i64),
+            _ => (Addr(walk.base).plane() as i64, Addr(walk.base).offset() as i64),
+        };
         let down = (rows as i64 - 1) * walk.outer as i64;
         let along = (cols as i64 - 1) * walk.inner as i64;
-        if start + down.min(0) + along.min(0) >= 0 && start + down.max(0) + along.max(0) < room {
-            return None;
+        if offset + down.min(0) + along.min(0) >= 0 && offset + down.max(0) + along.max(0) < room {
+            return Ok(Grid { walk: *walk, start: Some((plane * room + offset) as usize) });
         }
-        (0..rows).find_map(|r| match self.run(bank, walk, r, 0, cols) {
-            Run::Linear(..) => None,
-            Run::Scattered => (0..cols).find(|&c| self.index(bank, walk.at(r, c)).is_none()).map(|c| (r, c)),
-        })
-    }
-
-    /// Traps on the first element outside.
-    pub fn check(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<(), Stop> {
-        match self.first_outside(bank, walk, rows, cols) {
-            None => Ok(()),
-            Some((r, c)) => Err(Stop { trap: Trap::Range, info: walk.at(r, c) | bank.mark() }),
+        let mut all = (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c)));
+        match all.find(|&(r, c)| self.index(bank, walk.at(r, c)).is_none()) {
+            None => Ok(Grid { walk: *walk, start: None }),
+            Some(outside) => Err(outside),
         }
     }
 
-    /// Loads elements (r, c..) of `hmem` as FP32 bits. The walk has been checked.
-    pub fn load_half(&self, walk: &Walk, r: usize, c: usize, to: &mut [u32]) {
-        match self.run(Bank::Half, walk, r, c, to.len()) {
-            Run::Linear(at, 1) => float::widen_all(self.level, &self.half[at..at + to.len()], to),
-            Run::Linear(at, 0) => to.fill(float::widen(self.half[at])),
-            Run::Linear(at, step) => {
+    /// As [`Memory::grid`]; traps on the first element outside.
+    pub fn check(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<Grid, Stop> {
+        let trap = |(r, c)| Stop { trap: Trap::Range, info: walk.at(r, c) | bank.mark() };
+        self.grid(bank, walk, rows, cols).map_err(trap)
+    }
+
+    /// Loads rows `r..` and columns `c..c + cols` of `hmem` as FP32 bits, row after row, until `to` is full.
+    pub fn load_half(&self, grid: &Grid, (r, c): (usize, usize), cols: usize, to: &mut [u32]) {
+        match grid.linear(r, c) {
+            Some(at) => float::widen_rows(self.level, &self.half, at, grid.walk.outer, grid.walk.inner, cols, to),
+            None => {
                 for (i, t) in to.iter_mut().enumerate() {
-                    *t = float::widen(self.half[at.wrapping_add_signed(i as isize * step)]);
-                }
-            }
-            Run::Scattered => {
-                for (i, t) in to.iter_mut().enumerate() {
-                    let at = self.index(Bank::Half, walk.at(r, c + i));
+                    let at = self.index(Bank::Half, grid.walk.at(r + i / cols, c + i % cols));
                     *t = at.map_or(NAN32, |at| float::widen(self.half[at]));
                 }
             }
         }
     }
 
-    /// Loads elements (r, c..) of `smem`. The walk has been checked.
-    pub fn load_single(&self, walk: &Walk, r: usize, c: usize, to: &mut [u32]) {
-        match self.run(Bank::Single, walk, r, c, to.len()) {
-            Run::Linear(at, 1) => to.copy_from_slice(&self.single[at..at + to.len()]),
-            Run::Linear(at, 0) => to.fill(self.single[at]),
-            Run::Linear(at, step) => {
-                for (i, t) in to.iter_mut().enumerate() {
-                    *t = self.single[at.wrapping_add_signed(i as isize * step)];
+    /// Loads rows `r..` and columns `c..c + cols` of `smem`, row after row, until `to` is full.
+    pub fn load_single(&self, grid: &Grid, (r, c): (usize, usize), cols: usize, to: &mut [u32]) {
+        for (i, row) in to.chunks_mut(cols).enumerate() {
+            match (grid.linear(r + i, c), grid.walk.inner as isize) {
+                (Some(at), 1) => copy(row, &self.single[at..at + row.len()]),
+                (Some(at), 0) => row.fill(self.single[at]),
+                (Some(at), step) => {
+                    for (j, t) in row.iter_mut().enumerate() {
+                        *t = self.single[at.wrapping_add_signed(j as isize * step)];
+                    }
                 }
-            }
-            Run::Scattered => {
-                for (i, t) in to.iter_mut().enumerate() {
-                    *t = self.index(Bank::Single, walk.at(r, c + i)).map_or(NAN32, |at| self.single[at]);
-                }
-            }
-        }
-    }
-
-    /// Loads mask bits (r, c..). The walk has been checked.
-    pub fn load_mask(&self, walk: &Walk, r: usize, c: usize, to: &mut [bool]) {
-        for (i, t) in to.iter_mut().enumerate() {
-            *t = self.index(Bank::Mask, walk.at(r, c + i)).is_some_and(|at| self.mask[at]);
-        }
-    }
-
-    /// Stores FP16 elements (r, c..). The walk has been checked.
-    pub fn store_half(&mut self, walk: &Walk, r: usize, c: usize, from: &[u16]) {
-        match self.run(Bank::Half, walk, r, c, from.len()) {
-            Run::Linear(at, step) => store(&mut self.half, at, step, from),
-            Run::Scattered => {
-                for (i, &v) in from.iter().enumerate() {
-                    if let Some(at) = self.index(Bank::Half, walk.at(r, c + i)) {
-                        self.half[at] = v;
+                (None, _) => {
+                    for (j, t) in row.iter_mut().enumerate() {
+                        let at = self.index(Bank::Single, grid.walk.at(r + i, c + j));
+                        *t = at.map_or(NAN32, |at| self.single[at]);
                     }
                 }
             }
         }
     }
 
-    /// Stores 32-bit elements (r, c..). The walk has been checked.
-    pub fn store_single(&mut self, walk: &Walk, r: usize, c: usize, from: &[u32]) {
-        match self.run(Bank::Single, walk, r, c, from.len()) {
-            Run::Linear(at, step) => store(&mut self.single, at, step, from),
-            Run::Scattered => {
-                for (i, &v) in from.iter().enumerate() {
-                    if let Some(at) = self.index(Bank::Single, walk.at(r, c + i)) {
-                        self.single[at] = v;
-                    }
+    /// Loads mask bits (r, ..).
+    pub fn load_mask(&self, grid: &Grid, r: usize, to: &mut [bool]) {
+        match (grid.linear(r, 0), grid.walk.inner as isize) {
+            (Some(at), 1) => copy(to, &self.mask[at..at + to.len()]),
+            (Some(at), step) => {
+                for (c, t) in to.iter_mut().enumerate() {
+                    *t = self.mask[at.wrapping_add_signed(c as isize * step)];
+                }
+            }
+            (None, _) => {
+                for (c, t) in to.iter_mut().enumerate() {
+                    *t = self.index(Bank::Mask, grid.walk.at(r, c)).is_some_and(|at| self.mask[at]);
                 }
             }
         }
     }
 
-    /// Stores mask bits (r, c..). The walk has been checked.
-    pub fn store_mask(&mut self, walk: &Walk, r: usize, c: usize, from: &[bool]) {
-        match self.run(Bank::Mask, walk, r, c, from.len()) {
-            Run::Linear(at, step) => store(&mut self.mask, at, step, from),
-            Run::Scattered => {
-                for (i, &v) in from.iter().enumerate() {
-                    if let Some(at) = self.index(Bank::Mask, walk.at(r, c + i)) {
-                        self.mask[at] = v;
-                    }
-                }
+    /// Stores FP16 elements to rows `r..` and columns `c..c + cols`.
+    pub fn store_half(&mut self, grid: &Grid, place: (usize, usize), cols: usize, from: &[u16]) {
+        let index = self.indexer(Bank::Half);
+        store(&mut self.half, index, grid, place, cols, from);
+    }
+
+    /// Stores 32-bit elements to rows `r..` and columns `c..c + cols`.
+    pub fn store_single(&mut self, grid: &Grid, place: (usize, usize), cols: usize, from: &[u32]) {
+        let index = self.indexer(Bank::Single);
+        store(&mut self.single, index, grid, place, cols, from);
+    }
+
+    /// Stores mask bits (r, ..).
+    pub fn store_mask(&mut self, grid: &Grid, r: usize, from: &[bool]) {
+        let index = self.indexer(Bank::Mask);
+        store(&mut self.mask, index, grid, (r, 0), from.len(), from);
+    }
+
+    /// Where `count` neighbours from `addr` on lie in `half` or `single`, if they all lie in one plane.
+    fn line(&self, space: Space, addr: u32, count: usize) -> Option<Range<usize>> {
+        let (start, room) = match space {
+            Space::Hmem => (self.index(Bank::Half, addr)?, self.machine.hmem_plane()),
+            Space::Smem => (self.index(Bank::Single, addr)?, self.machine.smem_plane()),
+            Space::Program => return None,
+        };
+        (start % room as usize + count <= room as usize).then_some(start..start + count)
+    }
+
+    /// Appends `count` elements from `addr` on to `to`, as bytes; zeros for those outside. False where there are any.
+    pub fn read(&self, space: Space, addr: u32, count: u32, to: &mut Vec<u8>) -> bool {
+        match (self.line(space, addr, count as usize), space) {
+            (Some(line), Space::Hmem) => to.extend(self.half[line].iter().flat_map(|v| v.to_le_bytes())),
+            (Some(line), Space::Smem) => to.extend(self.single[line].iter().flat_map(|v| v.to_le_bytes())),
+            _ => {
+                let values = (0..count).map(|i| self.get(space, neighbour(addr, i)));
+                let size = space.element_bytes() as usize;
+                return values.fold(true, |inside, v| {
+                    to.extend_from_slice(&v.unwrap_or(0).to_le_bytes()[..size]);
+                    inside & v.is_some()
+                });
             }
         }
+        true
+    }
+
+    /// Writes elements that come as bytes from `addr` on. False where some lie outside, which are dropped.
+    pub fn write(&mut self, space: Space, addr: u32, bytes: &[u8]) -> bool {
+        let size = space.element_bytes() as usize;
+        match (self.line(space, addr, bytes.len() / size), space) {
+            (Some(line), Space::Hmem) => {
+                let values = bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b));
+                self.half[line].iter_mut().zip(values).for_each(|(to, v)| *to = v);
+            }
+            (Some(line), Space::Smem) => {
+                let values = bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b));
+                self.single[line].iter_mut().zip(values).for_each(|(to, v)| *to = v);
+            }
+            _ => {
+                return (0..).zip(bytes.chunks_exact(size)).fold(true, |inside, (i, b)| {
+                    let mut word = [0; 4];
+                    word[..size].copy_from_slice(b);
+                    inside & self.set(space, neighbour(addr, i), u32::from_le_bytes(word))
+                });
+            }
+        }
+        true
+    }
+
+    /// Writes bytes times `power`, rounded to FP16, to `hmem`. False where some lie outside, which are dropped.
+    pub fn write_bytes(&mut self, addr: u32, bytes: &[u8], power: f32) -> bool {
+        if let Some(line) = self.line(Space::Hmem, addr, bytes.len()) {
+            float::narrow_bytes(self.level, bytes, power, &mut self.half[line]);
+            return true;
+        }
+        (0..).zip(bytes).fold(true, |inside, (i, &b)| {
+            let value = float::narrow((f32::from(b) * power).to_bits());
+            inside & self.set(Space::Hmem, neighbour(addr, i), value.into())
+        })
+    }
+
+    /// Sets `count` elements from `addr` on to one value. False where some lie outside, which are left out.
+    pub fn fill(&mut self, space: Space, addr: u32, count: u32, value: u32) -> bool {
+        (0..count).fold(true, |inside, i| inside & self.set(space, neighbour(addr, i), value))
     }
 
     /// One element as the mover sees it; `None` outside.
@@ -296,12 +366,44 @@ impl Memory {
     }
 }
 
-fn store<T: Copy>(memory: &mut [T], at: usize, step: isize, from: &[T]) {
-    if step == 1 {
-        memory[at..at + from.len()].copy_from_slice(from);
-        return;
+/// Stores rows of `cols` elements; `index` is the memory's [`Memory::indexer`].
+fn store<T: Copy>(
+    memory: &mut [T],
+    index: impl Fn(u32) -> Option<usize>,
+    grid: &Grid,
+    (r, c): (usize, usize),
+    cols: usize,
+    from: &[T],
+) {
+    for (i, row) in from.chunks(cols).enumerate() {
+        match (grid.linear(r + i, c), grid.walk.inner as isize) {
+            (Some(at), 1) => copy(&mut memory[at..at + row.len()], row),
+            (Some(at), step) => {
+                for (j, &v) in row.iter().enumerate() {
+                    memory[at.wrapping_add_signed(j as isize * step)] = v;
+                }
+            }
+            (None, _) => {
+                for (j, &v) in row.iter().enumerate() {
+                    if let Some(at) = index(grid.walk.at(r + i, c + j)) {
+                        memory[at] = v;
+                    }
+                }
+            }
+        }
     }
-    for (i, &v) in from.iter().enumerate() {
-        memory[at.wrapping_add_signed(i as isize * step)] = v;
+}
+
+/// The address `i` elements behind another.
+fn neighbour(addr: u32, i: u32) -> u32 {
+    addr.wrapping_add(i) & Addr::MASK
+}
+
+/// `copy_from_slice`, without a call for the few elements that rows of small networks have.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    match (to.as_chunks_mut::<8>(), from.as_chunks::<8>()) {
+        (([to], []), ([from], [])) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }

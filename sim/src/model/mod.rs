@@ -102,8 +102,11 @@ impl Model {
 
 impl Port for Model {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for &byte in bytes {
-            if self.hardware().link.byte(byte) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (taken, ended) = self.hardware().link.take(rest);
+            rest = &rest[taken..];
+            if ended {
                 self.run(0)?;
             }
         }
@@ -114,9 +117,9 @@ impl Port for Model {
         if self.hardware().link.out.is_empty() {
             self.run(QUANTUM)?;
         }
-        let bytes = std::mem::take(&mut self.hardware().link.out);
-        out.extend_from_slice(&bytes);
-        Ok(bytes.len())
+        let before = out.len();
+        out.append(&mut self.hardware().link.out);
+        Ok(out.len() - before)
     }
 
     fn name(&self) -> String {

@@ -25,6 +25,8 @@ struct Mover {
     count: u32,
     pitch: u32,
     out_of_range: bool,
+    /// What is on its way, kept for the next transfer.
+    bytes: Vec<u8>,
 }
 
 /// The machine below the firmware.
@@ -99,47 +101,31 @@ impl ModelHardware {
             return;
         };
         let (row_len, rows) = (self.mover.count & 0xffff, self.mover.count >> 16);
-        let size = space.element_bytes();
-        let total = row_len * rows * size;
+        let (ring, addr, pitch) = (self.mover.ring, self.mover.addr, self.mover.pitch);
+        let mut bytes = std::mem::take(&mut self.mover.bytes);
+        bytes.clear();
+        let place = |r: u32| addr.wrapping_add(r.wrapping_mul(pitch)) & Addr::MASK;
+        let memory = &mut self.memory;
+        let mut inside = true;
         if ctrl & regs::MV_TO_RING != 0 {
-            let mut bytes = Vec::with_capacity(total as usize);
-            self.each(row_len, rows, |m, _, addr| {
-                let value = m.memory.get(space, addr);
-                bytes.extend_from_slice(&value.unwrap_or(0).to_le_bytes()[..size as usize]);
-                value.is_some()
-            });
-            self.link.tx.write(self.mover.ring, &bytes);
+            (0..rows).for_each(|r| inside &= memory.read(space, place(r), row_len, &mut bytes));
+            self.link.tx.write(ring, &bytes);
         } else if ctrl & regs::MV_FILL != 0 {
-            let value = self.mover.ring;
-            self.each(row_len, rows, |m, _, addr| m.memory.set(space, addr, value));
-        } else if ctrl & regs::MV_BYTES != 0 && space == Space::Hmem {
+            (0..rows).for_each(|r| inside &= memory.fill(space, place(r), row_len, ring));
+        } else if row_len > 0 {
+            let raw = ctrl & regs::MV_BYTES != 0 && space == Space::Hmem;
+            let size = if raw { 1 } else { space.element_bytes() };
+            self.link.rx.read(ring, row_len * rows * size, &mut bytes);
             let power = float::power_of_two((ctrl >> 8) as u8 as i8);
-            let bytes = self.link.rx.read(self.mover.ring, row_len * rows);
-            self.each(row_len, rows, |m, i, addr| {
-                let value = f32::from(bytes[i]) * power;
-                m.memory.set(space, addr, float::narrow(value.to_bits()).into())
-            });
-        } else {
-            let bytes = self.link.rx.read(self.mover.ring, total);
-            let size = size as usize;
-            self.each(row_len, rows, |m, i, addr| {
-                let mut word = [0; 4];
-                word[..size].copy_from_slice(&bytes[i * size..][..size]);
-                m.memory.set(space, addr, u32::from_le_bytes(word))
-            });
-        }
-    }
-
-    /// Visits the elements of a transfer in ring order; `visit` says whether an element was in range.
-    fn each(&mut self, row_len: u32, rows: u32, mut visit: impl FnMut(&mut Self, usize, u32) -> bool) {
-        for r in 0..rows {
-            for c in 0..row_len {
-                let addr = self.mover.addr.wrapping_add(r.wrapping_mul(self.mover.pitch)).wrapping_add(c) & Addr::MASK;
-                if !visit(self, (r * row_len + c) as usize, addr) {
-                    self.mover.out_of_range = true;
-                }
+            for (r, row) in (0..rows).zip(bytes.chunks_exact((row_len * size) as usize)) {
+                inside &= match raw {
+                    true => memory.write_bytes(place(r), row, power),
+                    false => memory.write(space, place(r), row),
+                };
             }
         }
+        self.mover.out_of_range = !inside;
+        self.mover.bytes = bytes;
     }
 }
 

@@ -15,6 +15,22 @@ use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
 
 use super::{Error, Result, SerialOptions};
 
+/// Which simulator of a machine. Each is built once and kept beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// It can record traces, and is slower.
+    pub traces: bool,
+    /// Threads that it runs on.
+    pub threads: u32,
+}
+
+impl Default for Variant {
+    /// No traces, one thread.
+    fn default() -> Variant {
+        Variant { traces: false, threads: 1 }
+    }
+}
+
 /// One part of set-up, done.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -60,12 +76,39 @@ pub struct Build {
 /// Provides all that the simulated hardware needs, as far as it is not there yet. `progress` hears of each part as it is
 /// done; slow parts also report to the progress of `options` while they run.
 pub fn setup(options: &Options, machine: Machine, progress: &mut dyn FnMut(&Step)) -> Result<Report> {
-    prepare(options, machine, false, progress)
+    prepare(options, machine, Variant::default(), progress)
 }
 
-/// As [`setup`], optionally with a model that can record traces, which is slower and kept beside the other.
-pub fn prepare(options: &Options, machine: Machine, traces: bool, progress: &mut dyn FnMut(&Step)) -> Result<Report> {
-    build(options, machine, None, traces, progress)
+/// As [`setup`], with any variant of the simulator.
+pub fn prepare(
+    options: &Options,
+    machine: Machine,
+    variant: Variant,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Report> {
+    build(options, machine, None, variant, progress)
+}
+
+/// Seconds that the simulator of a machine takes to be built from nothing but tools and sources. It is built below `scratch`.
+pub fn time_build(options: &Options, machine: Machine, variant: Variant, scratch: &Path) -> Result<f64> {
+    let verilator = Verilator::provision(options)?.keeping_models_in(&Options::new(scratch).quiet());
+    let spec = spec(options, machine, None, variant)?;
+    let begun = Instant::now();
+    verilator.build(&spec)?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// What to Verilate.
+fn spec(options: &Options, machine: Machine, line: Option<SerialOptions>, variant: Variant) -> Result<ModelSpec> {
+    let (top, verilog) = match line {
+        None => (soc::TOP, soc::verilog(&machine, 0)),
+        Some(line) => (soc::SERIAL_TOP, soc::serial_verilog(&machine, line.clock_hz, line.baud)),
+    };
+    let verilog = verilog.map_err(|source| Error::Emit { lanes: machine.lanes, source })?;
+    // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
+    let spec = ModelSpec::new(top, verilog).clock("clock").source(vexriscv_verilog(options)?).allow("fatal");
+    let spec = spec.threads(variant.threads);
+    Ok(if variant.traces { spec.trace() } else { spec })
 }
 
 /// As [`setup`], for the machine behind a UART.
@@ -78,14 +121,14 @@ pub fn prepare_serial(
     if regs::uart_divisor(line.clock_hz, line.baud).is_none() {
         return Err(Error::Rate { clock_hz: line.clock_hz, baud: line.baud });
     }
-    build(options, machine, Some(line), false, progress)
+    build(options, machine, Some(line), Variant::default(), progress)
 }
 
 fn build(
     options: &Options,
     machine: Machine,
     line: Option<SerialOptions>,
-    traces: bool,
+    variant: Variant,
     progress: &mut dyn FnMut(&Step),
 ) -> Result<Report> {
     if let Some(rule) = machine.invalid() {
@@ -111,23 +154,14 @@ fn build(
     timed("firmware", begun, format!("{bytes} bytes, {}", elf.display()));
 
     let begun = Instant::now();
-    let (top, verilog) = match line {
-        None => (soc::TOP, soc::verilog(&machine, 0)),
-        Some(line) => (soc::SERIAL_TOP, soc::serial_verilog(&machine, line.clock_hz, line.baud)),
-    };
-    let verilog = verilog.map_err(|source| Error::Emit { lanes: machine.lanes, source })?;
-    timed("Verilog", begun, format!("{} lanes, {} kB", machine.lanes, verilog.len() / 1000));
+    let spec = spec(options, machine, line, variant)?;
+    timed("Verilog", begun, format!("{} lanes, {} kB", machine.lanes, spec.verilog.len() / 1000));
 
     let begun = Instant::now();
-    // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
-    let mut spec = ModelSpec::new(top, verilog).clock("clock").source(core).allow("fatal");
-    if traces {
-        spec = spec.trace();
-    }
     let library = verilator.build(&spec)?;
     timed("simulator", begun, library.display().to_string());
 
-    Ok(Report { build: Build { machine, library, traces, image, elf }, steps })
+    Ok(Report { build: Build { machine, library, traces: variant.traces, image, elf }, steps })
 }
 
 /// Where the firmware's package lies: beside this crate, as it was compiled, else below the root.

@@ -32,7 +32,7 @@ use systole_verilator::{Module, Port as Pin};
 use crate::model::link::decode;
 use crate::port::Port;
 
-pub use build::{Build, Report, Step, firmware_image, prepare, prepare_serial, setup};
+pub use build::{Build, Report, Step, Variant, firmware_image, prepare, prepare_serial, setup, time_build};
 pub use error::{Error, Result};
 pub use save_file::groups;
 pub use serial::{SerialOptions, SerialRtl};
@@ -53,14 +53,16 @@ pub struct RtlOptions {
     pub machine: Machine,
     /// Record signals.
     pub trace: Option<Trace>,
+    /// Threads to simulate on.
+    pub threads: u32,
     /// Where things are kept, and who hears what is being built.
     pub options: Options,
 }
 
 impl RtlOptions {
-    /// No trace; everything below the workspace's `target`.
+    /// No trace, one thread; everything below the workspace's `target`.
     pub fn new(machine: Machine) -> RtlOptions {
-        RtlOptions { machine, trace: None, options: Options::workspace() }
+        RtlOptions { machine, trace: None, threads: 1, options: Options::workspace() }
     }
 }
 
@@ -141,7 +143,8 @@ impl std::fmt::Debug for Rtl {
 impl Rtl {
     /// Builds what is not there yet, switches the device on and waits until its firmware has announced itself.
     pub fn open(options: &RtlOptions) -> Result<Rtl> {
-        let report = prepare(&options.options, options.machine, options.trace.is_some(), &mut |_| ())?;
+        let variant = Variant { traces: options.trace.is_some(), threads: options.threads };
+        let report = prepare(&options.options, options.machine, variant, &mut |_| ())?;
         Rtl::start(&report.build, options.trace.clone())
     }
 

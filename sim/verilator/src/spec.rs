@@ -102,6 +102,15 @@ impl ModelSpec {
         self
     }
 
+    /// Simulates on several threads; they pay where each has enough to do between two meetings, which happen every cycle.
+    pub fn threads(mut self, count: u32) -> ModelSpec {
+        if count > 1 {
+            // (the last of several such arguments counts)
+            self.verilator_args.extend(["--threads".into(), count.to_string()]);
+        }
+        self
+    }
+
     /// Sets how hard the C++ compiler tries.
     pub fn optimise(mut self, how: Optimise) -> ModelSpec {
         self.optimise = how;

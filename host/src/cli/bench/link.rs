@@ -157,7 +157,7 @@ impl LinkArgs {
             rows,
         };
         if let Some(path) = &self.csv {
-            std::fs::write(path, csv(&report)).map_err(Error::io("write", path))?;
+            super::write_csv(path, &report.rows)?;
         }
         self.output.print(&report, text);
         Ok(())
@@ -197,9 +197,9 @@ impl LinkArgs {
                     latency_ms,
                     payload_bytes: data.len(),
                     cycles,
-                    seconds,
-                    bytes_per_second,
-                    share: 10.0 * bytes_per_second / f64::from(self.baud),
+                    seconds: (1e6 * seconds).round() / 1e6,
+                    bytes_per_second: bytes_per_second.round(),
+                    share: (1e5 * bytes_per_second / f64::from(self.baud)).round() / 1e4,
                     retransmitted: device.link.statistics().retransmitted - again,
                 });
                 Ok(())
@@ -224,30 +224,6 @@ impl LinkArgs {
         device.link.set_window(WINDOW);
         Ok(())
     }
-}
-
-fn csv(r: &Report) -> String {
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    let mut out = format!("# systole {}\n", command.join(" "));
-    out += "device,baud,direction,mode,window,latency_ms,payload_bytes,cycles,seconds,bytes_per_second,share,retransmitted\n";
-    for row in &r.rows {
-        out += &format!(
-            "{},{},{},{},{},{},{},{},{:.6},{:.0},{:.4},{}\n",
-            r.device,
-            r.baud,
-            row.direction,
-            row.mode,
-            row.window,
-            row.latency_ms,
-            row.payload_bytes,
-            row.cycles.map_or(String::new(), |c| c.to_string()),
-            row.seconds,
-            row.bytes_per_second,
-            row.share,
-            row.retransmitted
-        );
-    }
-    out
 }
 
 fn text(r: &Report) -> String {

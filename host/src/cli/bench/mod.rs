@@ -5,6 +5,7 @@ mod gemm;
 mod link;
 mod model;
 mod optimizers;
+mod peers;
 mod roofline;
 mod sim;
 mod step;
@@ -19,10 +20,11 @@ use super::{DeviceArgs, OutputArgs};
 use crate::compile::{self, Optimizer};
 use crate::data::{Dataset, Rows};
 use crate::driver::Device;
+use crate::driver::device::DeviceOptions;
 use crate::driver::session::{Session, Weights};
 use crate::error::{Error, Result};
-use crate::graph::{Model, initialize};
-use crate::run::TrainOptions;
+use crate::graph::initialize;
+use crate::run::{TrainOptions, parse_model};
 
 /// Measure the device: docs/bench/README.md explains each number
 #[derive(Debug, Subcommand)]
@@ -34,12 +36,10 @@ pub(super) enum Bench {
     Step(step::StepArgs),
     /// Cycles per parameter of every optimizer's update alone
     Optimizers(Common),
-    /// How fast the simulated hardware is simulated, for arrays of 4, 8 and 16 lanes
-    Sim(Common),
+    Sim(sim::SimArgs),
     Link(link::LinkArgs),
     Fpga(fpga::FpgaArgs),
-    /// Microseconds per training step of the model, on one thread (give --device model)
-    Model(Common),
+    Model(model::ModelArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,15 +135,14 @@ impl Workload {
     }
 
     fn session(&self, common: &Common) -> Result<(Session, Rows)> {
-        self.session_with(common, common.device.lanes.unwrap_or(Machine::DEFAULT.lanes))
+        self.session_with(&common.device.options(), common.device.lanes.unwrap_or(Machine::DEFAULT.lanes))
     }
 
     /// The network with its data on a device of `lanes` lanes: the digits where they fit, made-up rows else.
-    fn session_with(&self, common: &Common, lanes: u32) -> Result<(Session, Rows)> {
-        let device = Device::open_sized(&common.device.options(), self.machine(lanes))?;
+    fn session_with(&self, options: &DeviceOptions, lanes: u32) -> Result<(Session, Rows)> {
+        let device = Device::open_sized(options, self.machine(lanes))?;
         let options = TrainOptions::default();
-        let model = Model::mlp(self.model)
-            .map_err(|e| Error::InvalidModel { spec: self.model.into(), reason: e.to_string() })?;
+        let model = parse_model(self.model)?;
         let compiled =
             compile::network(&model.graph, self.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
                 .map_err(|e| Error::from_compiler(&model.name, e))?;

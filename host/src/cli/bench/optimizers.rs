@@ -9,8 +9,8 @@ use crate::driver::device::{Device, DeviceOptions};
 use crate::driver::requests::Registers;
 use crate::driver::session::{Session, Weights, deadline};
 use crate::error::{Error, Result};
-use crate::graph::{Model, initialize};
-use crate::run::TrainOptions;
+use crate::graph::initialize;
+use crate::run::{TrainOptions, parse_model};
 
 /// One optimizer's update of all parameters.
 #[derive(Serialize)]
@@ -50,12 +50,11 @@ fn recipes() -> [(&'static str, Recipe); 14] {
 /// Runs the update of the default network once per optimizer.
 pub(super) fn measure(options: &DeviceOptions) -> Result<Vec<OptimizerRow>> {
     let defaults = TrainOptions::default();
-    let model = Model::mlp(&defaults.model)
-        .map_err(|e| Error::InvalidModel { spec: defaults.model.clone(), reason: e.to_string() })?;
+    let model = parse_model(&defaults.model)?;
     let scale = Dataset::digits().scale;
     let mut rows = Vec::new();
+    let mut device = Device::open(options)?;
     for (optimizer, recipe) in recipes() {
-        let device = Device::open(options)?;
         let has_cycles = device.has_cycles();
         let compiled = compile::network(&model.graph, defaults.batch, recipe, device.info.machine)
             .map_err(|e| Error::from_compiler(&model.name, e))?;
@@ -77,6 +76,7 @@ pub(super) fn measure(options: &DeviceOptions) -> Result<Vec<OptimizerRow>> {
             cycles_per_parameter: has_cycles.then(|| f64::from(cycles) / parameters as f64),
             predicted_cycles,
         });
+        device = session.into_device();
     }
     Ok(rows)
 }

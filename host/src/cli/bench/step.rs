@@ -3,13 +3,15 @@
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
+use systole_isa::frame::step::Outcome;
 
 use super::optimizers::{self, OptimizerRow};
 use super::roofline::{self, Point};
 use super::{Common, WORKLOADS, Workload, cell, write_csv};
+use crate::data::Rows;
 use crate::driver::requests::StepReply;
-use crate::driver::session::Hyper;
-use crate::error::Result;
+use crate::driver::session::{Hyper, Session};
+use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StepArgs {
@@ -20,8 +22,14 @@ pub(in crate::cli) struct StepArgs {
     roofline: Option<PathBuf>,
 }
 
-/// Steps that run before the measured ones.
-const WARM_UP: usize = 2;
+/// Steps before the measured ones in the same run, and after them: these fill the pipeline of host, link and device, the last
+/// has no next batch to send.
+const BEFORE: usize = 2;
+const AFTER: usize = 1;
+/// Steps in which the loss scale may fall until gradients are finite. A step that skips its update would say nothing.
+const SETTLING: usize = 40;
+
+const HYPER: Hyper = Hyper { lr: 0.05, momentum: 0.9 };
 
 #[derive(Serialize)]
 struct Row {
@@ -31,20 +39,24 @@ struct Row {
     hmem_words: u32,
     smem_words: u32,
     acc_rows: u32,
-    /// From one step's reply to the next, with everything that happens in between.
+    /// From one step's reply to the next, by the device's clock, with everything that happens in between. The five parts
+    /// below add up to it.
     cycles: Option<u64>,
     predicted_cycles: u64,
     macs: u64,
     /// MACs / lanes².
     mac_bound: u64,
-    /// The next four add up to `cycles`. The array takes a row.
+    /// The array takes a row.
     array: Option<u64>,
     /// The matrix engine has an instruction, but streams no row: it waits for the vector engine, fills or drains.
     matrix_idle: Option<u64>,
-    /// Only the vector engine has work: the update.
+    /// A segment runs, and the matrix engine has nothing: mostly the update.
     vector_alone: Option<u64>,
-    /// No segment is in hand: firmware and link.
-    exposed: Option<u64>,
+    /// Exposed firmware: between a step's launch and its reply no segment runs.
+    firmware: Option<u64>,
+    /// Between a step's reply and the next one's launch: what of the update runs behind the reply, then exposed link and
+    /// firmware. The next batch is still on its way into memory, or its request is being read.
+    between: Option<u64>,
     /// Of `array` and `matrix_idle`: cycles in which an instruction waits for another.
     matrix_wait: Option<u64>,
     /// Cycles in which a read of the matrix engine was refused.
@@ -64,24 +76,47 @@ struct Report {
     optimizers: Vec<OptimizerRow>,
 }
 
+/// Trains for some steps; what the device said of each.
+fn train(session: &mut Session, data: &Rows, batch: u32, steps: usize) -> Result<Vec<StepReply>> {
+    let order: Vec<usize> = (0..batch as usize * steps).map(|i| i % data.len()).collect();
+    let mut replies = Vec::new();
+    session.train(data, &order, HYPER, |_, _, reply| {
+        replies.push(*reply);
+        Ok(())
+    })?;
+    Ok(replies)
+}
+
 fn measure(common: &Common, w: &Workload) -> Result<Row> {
     let (mut session, data) = w.session(common)?;
     let has_cycles = session.device().has_cycles();
     let machine = session.device().info.machine;
-    let mut replies: Vec<StepReply> = Vec::new();
-    let order: Vec<usize> = (0..w.batch as usize * (WARM_UP + w.steps)).map(|i| i % data.len()).collect();
-    session.train(&data, &order, Hyper { lr: 0.05, momentum: 0.9 }, |_, _, reply| {
-        replies.push(*reply);
-        Ok(())
-    })?;
+    for _ in 0..SETTLING {
+        if train(&mut session, &data, w.batch, 1)?[0].outcome == Outcome::Updated {
+            break;
+        }
+    }
+    let replies = train(&mut session, &data, w.batch, BEFORE + w.steps + AFTER)?;
+    let measured = &replies[BEFORE..BEFORE + w.steps];
+    if let Some(r) = measured.iter().find(|r| r.outcome != Outcome::Updated) {
+        return Err(Error::Mismatch {
+            what: format!("outcome of a measured step of {}", w.model),
+            found: format!("{:?}", r.outcome),
+            expected: format!("{:?}", Outcome::Updated),
+        });
+    }
     let mean = |f: &dyn Fn(&StepReply) -> u32| {
-        let sum: u64 = replies[WARM_UP..].iter().map(|r| u64::from(f(r))).sum();
+        let sum: u64 = measured.iter().map(|r| u64::from(f(r))).sum();
         has_cycles.then_some(sum / w.steps as u64)
     };
     let c = session.compiled();
     let difference = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a.saturating_sub(b));
-    let (cycles, busy) = (mean(&|r| r.cycles), mean(&|r| r.counters[0]));
-    let (fetch, array) = (mean(&|r| r.counters[6]), mean(&|r| r.counters[7]));
+    let passed = measured[w.steps - 1].end_cycle.wrapping_sub(replies[BEFORE - 1].end_cycle);
+    let cycles = has_cycles.then_some(u64::from(passed) / w.steps as u64);
+    let (launched, busy) = (mean(&|r| r.cycles), mean(&|r| r.counters[0]));
+    // counters are read a little after the clock
+    let fetch = mean(&|r| r.counters[6].min(r.cycles));
+    let array = mean(&|r| r.counters[7]);
     Ok(Row {
         model: w.model,
         batch: w.batch,
@@ -96,7 +131,8 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
         array,
         matrix_idle: difference(busy, array),
         vector_alone: difference(fetch, busy),
-        exposed: difference(cycles, fetch),
+        firmware: difference(launched, fetch),
+        between: difference(cycles, launched),
         matrix_wait: mean(&|r| r.counters[1]),
         matrix_memory: mean(&|r| r.counters[2]),
         vector_busy: mean(&|r| r.counters[3]),
@@ -117,6 +153,7 @@ fn points(rows: &[Row]) -> Vec<Point> {
             points.extend(rate.map(|rate| Point { label: format!("{name}, {what}"), intensity, rate }));
         };
         add("whole step", r.cycles);
+        add("between launch and reply", r.cycles.zip(r.between).map(|(all, between)| all - between));
         add("while the array streams", r.array);
     }
     points
@@ -147,7 +184,7 @@ fn text(r: &Row) -> String {
     format!(
         "{} batch {}, {} lanes, hmem {} smem {}: {} cycles a step (segments predicted {}, MAC bound {})\n  \
          array streams                    {}\n  matrix waits, fills, drains      {}\n  vector engine alone (update)     {}\n  \
-         firmware and link, exposed       {}\n  matrix engine: waiting for others {}, refused by memory {}\n  \
+         firmware, exposed                {}\n  link and firmware between steps  {}\n  matrix engine: waiting for others {}, refused by memory {}\n  \
          vector engine: busy {}, waiting for others {}, refused by memory {}",
         r.model,
         r.batch,
@@ -160,7 +197,8 @@ fn text(r: &Row) -> String {
         share(r.array),
         share(r.matrix_idle),
         share(r.vector_alone),
-        share(r.exposed),
+        share(r.firmware),
+        share(r.between),
         cell(r.matrix_wait),
         cell(r.matrix_memory),
         cell(r.vector_busy),
