@@ -19,7 +19,7 @@ pub struct Plane {
     pub read_off: Signal<In, Bits<19>>,
     /// `(inner − 1)/N`.
     pub read_q: Signal<In, Bits<16>>,
-    /// Every lane reads `read_off`.
+    /// Every lane that can be broadcast to reads `read_off`.
     pub read_bcast: Signal<In, Bit>,
     /// Enabled lanes.
     pub read_count: Signal<In, Bits<5>>,
@@ -72,11 +72,12 @@ pub struct Plane {
     turn_in: RotateUp<32>,
     bank: Vec<Bank>,
     _n: usize,
+    _v: usize,
 }
 
 impl Plane {
-    /// A plane of `n` banks, `words` elements of `width` bits.
-    pub fn new(n: usize, words: usize, width: usize) -> Plane {
+    /// A plane of `n` banks, `words` elements of `width` bits; broadcasts reach the first `v` lanes.
+    pub fn new(n: usize, v: usize, words: usize, width: usize) -> Plane {
         Plane {
             clock: Default::default(),
             read: Default::default(),
@@ -121,6 +122,7 @@ impl Plane {
             turn_in: RotateUp::new(n),
             bank: (0..n).map(|_| Bank::new(words / n, width)).collect(),
             _n: n,
+            _v: v,
         }
     }
 }
@@ -187,6 +189,8 @@ impl Logic for Plane {
             self.bank[i].write_enable.next = self.w_go.val() & self.w_unit.enable[i].val();
             self.turn_back.x[i].next = self.bank[i].read_data.val();
             self.rdata[i].next = self.turn_back.y[i].val();
+        }
+        for i in 0..self._v {
             if self.r_bcast2.q.val() {
                 self.rdata[i].next = self.turn_back.y[0].val();
             }

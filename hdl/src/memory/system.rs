@@ -51,7 +51,7 @@ pub struct MemorySystem {
     pub r_addr: Vec<Signal<In, Bits<20>>>,
     /// `(inner stride − 1)/N`, signed.
     pub r_q: Vec<Signal<In, Bits<16>>>,
-    /// All lanes read lane 0's element.
+    /// The first V lanes read lane 0's element.
     pub r_bcast: Vec<Signal<In, Bit>>,
     /// Enabled lanes.
     pub r_count: Vec<Signal<In, Bits<5>>>,
@@ -124,8 +124,10 @@ impl MemorySystem {
     pub fn new(machine: &Machine) -> MemorySystem {
         let n = machine.lanes as usize;
         let (r, w) = (read::CLIENTS, write::CLIENTS);
-        let half = || Plane::new(n, machine.hmem_plane() as usize, 16);
-        let single = || Plane::new(n, machine.smem_plane() as usize, 32);
+        // only the vector engine broadcasts
+        let v = machine.vector_lanes as usize;
+        let half = || Plane::new(n, v, machine.hmem_plane() as usize, 16);
+        let single = || Plane::new(n, v, machine.smem_plane() as usize, 32);
         MemorySystem {
             clock: Default::default(),
             r_req: many(r),
