@@ -79,17 +79,17 @@ fn a_pulled_cable_is_named() {
     }
 }
 
-#[test]
-fn a_run_goes_on_when_the_cable_is_back() {
+/// The simulator of `device` dies in the middle of a run of so many epochs, and comes back.
+fn cable_pulled_and_back(device: &str, epochs: usize) {
     let dir = tempfile::tempdir().unwrap();
     let long = |device: &str, more: &[&str]| {
-        let mut c = train(dir.path(), device, "40");
+        let mut c = train(dir.path(), device, &epochs.to_string());
         c.args(["--checkpoint-every", "7"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         c
     };
     let undisturbed = weights(&long("model", &["--name", "whole"]).output().unwrap());
     let link = dir.path().join("dev");
-    let line = ["--pty", "--link", link.to_str().unwrap(), "--device", "model"];
+    let line = ["--pty", "--link", link.to_str().unwrap(), "--device", device];
     let mut sim = Sim::start(&line);
     let host = long("dev", &["--name", "cut"]).spawn().unwrap();
     // somewhere in the middle: some steps are on the disk, most are not done
@@ -106,13 +106,23 @@ fn a_run_goes_on_when_the_cable_is_back() {
     let text = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(5), "{text}");
     assert!(text.contains("the connection to dev was lost while") && text.contains("help"), "{text}");
-    assert!((21..40 * 45).contains(&steps()), "{} lines", steps());
+    assert!((21..epochs * 45).contains(&steps()), "{} lines", steps());
     // the link of a simulator that was killed leads nowhere; the next one takes its name over
     sim.child.wait().unwrap();
     let gone = long("dev", &["--resume", "cut"]).output().unwrap();
     assert_eq!(gone.status.code(), Some(2), "{}", String::from_utf8_lossy(&gone.stderr));
     let _back = Sim::start(&line);
     assert_eq!(weights(&long("dev", &["--resume", "cut"]).output().unwrap()), undisturbed);
+}
+
+#[test]
+fn a_run_goes_on_when_the_cable_is_back() {
+    cable_pulled_and_back("model", 40);
+}
+
+#[test]
+fn on_the_hardware_too() {
+    cable_pulled_and_back("rtl", 4);
 }
 
 #[test]
