@@ -141,7 +141,8 @@ fn cycles(run: &RunData) -> Markup {
             ("e", "nothing to do", s.segments.saturating_sub(busy)),
             ("f", "firmware and link", total.saturating_sub(s.segments)),
         ];
-        let share = |n: u64| 100.0 * n as f64 / total as f64;
+        // an update that goes on behind its step's reply belongs to the segments, and to no step's cycles
+        let share = |n: u64| 100.0 * n as f64 / total.max(s.segments) as f64;
         html! {
             h3 { (name) }
             div.bar role="img" aria-label=(format!("{name}: share of cycles by activity")) {
