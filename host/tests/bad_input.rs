@@ -209,6 +209,7 @@ fn flags() -> Vec<Case> {
         case(&["train", "--device", "model", "--model", "mlp:64-0-10"], 2, "mlp:64-0-10"),
         case(&["train", "--device", "model", "--model", "mlp:64-5000-5000-10"], 4, "needs"),
         case(&["train", "--device", "model", "--data", "/no/such/folder"], 3, "/no/such/folder"),
+        case(&["train", "--device", "model", "--data", "mnist"], 2, "mnist-sample"),
         case(&["train", "--device", "model", "--runs", "/proc/none"], 3, "/proc/none"),
         case(&["train", "--device", "/dev/tty-that-is-not"], 2, "there is no device"),
         case(&["train", "--device", "tcp:127.0.0.1:1"], 2, "127.0.0.1:1"),

@@ -1,53 +1,18 @@
 //! `systole sim`: a simulator that is a serial port, used by another process as a board would be.
 #![cfg(unix)]
 
-use std::io::{BufRead as _, BufReader};
+mod sim_process;
+
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use sim_process::{SYSTOLE, Sim, report};
 
-const SYSTOLE: &str = env!("CARGO_BIN_EXE_systole");
-
-/// A running simulator, ended with the test.
-struct Sim {
-    child: Child,
-    ready: Value,
-}
-
-impl Sim {
-    fn start(folder: &Path, args: &[&str]) -> Sim {
-        // the RTL is kept in the workspace
-        let rtl = args.contains(&"rtl");
-        let folder = if rtl { Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")) } else { folder };
-        let mut child = Command::new(SYSTOLE)
-            .current_dir(folder)
-            .args([&["sim", "--json"], args].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Sim { child, ready: serde_json::from_str(&line).unwrap() }
-    }
-
-    fn connect(&self) -> &str {
-        self.ready["connect"].as_str().unwrap()
-    }
-
-    fn terminate(&mut self) -> Option<i32> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Sim {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn terminate(sim: &mut Sim) -> Option<i32> {
+    Command::new("kill").args(["-TERM", &sim.child.id().to_string()]).status().unwrap();
+    sim.child.wait().unwrap().code()
 }
 
 fn train(folder: &Path, device: &str, epochs: &str) -> Command {
@@ -57,9 +22,7 @@ fn train(folder: &Path, device: &str, epochs: &str) -> Command {
 }
 
 fn weights(out: &Output) -> String {
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
-    report["weights_sha256"].as_str().unwrap().into()
+    report(out)["weights_sha256"].as_str().unwrap().into()
 }
 
 #[test]
@@ -73,13 +36,13 @@ fn every_line_to_every_device_trains_the_same_bits() {
         &["--pty", "--link", path, "--device", "rtl"],
         &["--tcp", "0", "--device", "model"],
     ] {
-        let mut sim = Sim::start(dir.path(), line);
+        let mut sim = Sim::start(line);
         // hosts come and go
         for _ in 0..2 {
             assert_eq!(weights(&train(dir.path(), sim.connect(), "1").output().unwrap()), direct, "{line:?}");
         }
         assert_eq!(link.is_symlink(), line.contains(&"--pty"));
-        assert_eq!(sim.terminate(), Some(0), "{line:?}");
+        assert_eq!(terminate(&mut sim), Some(0), "{line:?}");
         assert!(!link.is_symlink(), "{line:?} left its link behind");
     }
 }
@@ -104,7 +67,7 @@ fn interrupted_run(folder: &Path, device: &str, then: impl FnOnce(&mut Child)) -
 fn a_pulled_cable_is_named() {
     for line in [&["--pty"][..], &["--tcp", "0"]] {
         let dir = tempfile::tempdir().unwrap();
-        let mut sim = Sim::start(dir.path(), &[line, &["--device", "model"]].concat());
+        let mut sim = Sim::start(&[line, &["--device", "model"]].concat());
         let connect = sim.connect().to_string();
         let out = interrupted_run(dir.path(), &connect, |_| sim.child.kill().unwrap());
         let text = String::from_utf8_lossy(&out.stderr);
@@ -116,17 +79,18 @@ fn a_pulled_cable_is_named() {
     }
 }
 
-#[test]
-fn a_run_goes_on_when_the_cable_is_back() {
+/// The simulator of `device` dies in the middle of a run of so many epochs, and comes back.
+fn cable_pulled_and_back(device: &str, epochs: usize) {
     let dir = tempfile::tempdir().unwrap();
     let long = |device: &str, more: &[&str]| {
-        let mut c = train(dir.path(), device, "40");
+        let mut c = train(dir.path(), device, &epochs.to_string());
         c.args(["--checkpoint-every", "7"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         c
     };
     let undisturbed = weights(&long("model", &["--name", "whole"]).output().unwrap());
-    let line = ["--pty", "--link", "dev", "--device", "model"];
-    let mut sim = Sim::start(dir.path(), &line);
+    let link = dir.path().join("dev");
+    let line = ["--pty", "--link", link.to_str().unwrap(), "--device", device];
+    let mut sim = Sim::start(&line);
     let host = long("dev", &["--name", "cut"]).spawn().unwrap();
     // somewhere in the middle: some steps are on the disk, most are not done
     let metrics = dir.path().join("runs/cut/metrics.csv");
@@ -142,19 +106,30 @@ fn a_run_goes_on_when_the_cable_is_back() {
     let text = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(5), "{text}");
     assert!(text.contains("the connection to dev was lost while") && text.contains("help"), "{text}");
-    assert!((21..40 * 45).contains(&steps()), "{} lines", steps());
+    assert!((21..epochs * 45).contains(&steps()), "{} lines", steps());
     // the link of a simulator that was killed leads nowhere; the next one takes its name over
     sim.child.wait().unwrap();
     let gone = long("dev", &["--resume", "cut"]).output().unwrap();
     assert_eq!(gone.status.code(), Some(2), "{}", String::from_utf8_lossy(&gone.stderr));
-    let _back = Sim::start(dir.path(), &line);
+    let _back = Sim::start(&line);
     assert_eq!(weights(&long("dev", &["--resume", "cut"]).output().unwrap()), undisturbed);
+}
+
+#[test]
+fn a_run_goes_on_when_the_cable_is_back() {
+    cable_pulled_and_back("model", 40);
+}
+
+#[test]
+fn on_the_hardware_too() {
+    cable_pulled_and_back("rtl", 4);
 }
 
 #[test]
 fn a_host_that_was_killed_makes_room_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
-    let sim = Sim::start(dir.path(), &["--pty", "--link", "dev", "--device", "model"]);
+    let link = dir.path().join("dev");
+    let sim = Sim::start(&["--pty", "--link", link.to_str().unwrap(), "--device", "model"]);
     interrupted_run(dir.path(), "dev", |host| host.kill().unwrap());
     let direct = weights(&train(dir.path(), "model", "1").output().unwrap());
     assert_eq!(weights(&train(dir.path(), sim.connect(), "1").output().unwrap()), direct);
@@ -164,7 +139,7 @@ fn a_host_that_was_killed_makes_room_for_the_next() {
 fn impossible_lines_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("precious"), "kept").unwrap();
-    let taken = Sim::start(dir.path(), &["--tcp", "0", "--device", "model"]);
+    let taken = Sim::start(&["--tcp", "0", "--device", "model"]);
     let port = taken.connect().rsplit(':').next().unwrap().to_string();
     for (args, code, word) in [
         (&["sim"][..], 2, "--pty"),
@@ -189,7 +164,7 @@ fn impossible_lines_are_refused() {
 #[test]
 fn devices_tells_who_answers() {
     let dir = tempfile::tempdir().unwrap();
-    let sim = Sim::start(dir.path(), &["--pty", "--device", "model", "--lanes", "4"]);
+    let sim = Sim::start(&["--pty", "--device", "model", "--lanes", "4"]);
     let (silent, slave) = serialport::TTYPort::pair().unwrap();
     let silent_path = serialport::SerialPort::name(&slave).unwrap();
     drop(slave);

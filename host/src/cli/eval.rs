@@ -1,13 +1,10 @@
 //! `systole eval`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{DeviceArgs, OutputArgs};
+use super::{CheckpointArgs, DeviceArgs, OutputArgs};
 use crate::error::Result;
 use crate::run::evaluate::{Evaluation, evaluate};
-use crate::run::resume::find;
 
 /// Loss and accuracy of a checkpoint
 #[derive(Debug, Args)]
@@ -16,18 +13,14 @@ Examples:
   systole eval runs/digits-mlp-64-32-10-s0 --device model
   systole eval digits-mlp-64-32-10-s0 --data more.csv")]
 pub(super) struct EvalArgs {
-    /// The checkpoint: a file, a run's folder, or the name of a run in --runs
-    #[arg(value_name = "RUN|FILE")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Another data set than the one that it was trained on
-    #[arg(long, value_name = "digits|DIR|FILE")]
+    #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]
     data: Option<String>,
     /// The moving average of the weights, where the run kept one (`train --ema`)
     #[arg(long)]
     ema: bool,
-    /// Folder that runs are kept in
-    #[arg(long, default_value = "runs", value_name = "DIR")]
-    runs: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -36,7 +29,7 @@ pub(super) struct EvalArgs {
 
 impl EvalArgs {
     pub(super) fn run(self) -> Result<()> {
-        let result = evaluate(&find(&self.checkpoint, &self.runs), self.data, self.ema, &self.device.options())?;
+        let result = evaluate(&self.checkpoint.path(), self.data, self.ema, &self.device.options())?;
         self.output.print(&result, text);
         Ok(())
     }

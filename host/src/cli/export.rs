@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::OutputArgs;
+use super::{CheckpointArgs, OutputArgs};
 use crate::error::Result;
 use crate::run::evaluate::export;
-use crate::run::resume::find;
 
 /// Write a checkpoint's weights as safetensors that PyTorch loads
 ///
@@ -19,9 +18,8 @@ Example:
 In PyTorch: model.load_state_dict(safetensors.torch.load_file(\"w.safetensors\")), where model is the
 torch.nn.Sequential of Linear, ReLU, Linear, … with the same sizes")]
 pub(super) struct ExportArgs {
-    /// The checkpoint: a file, a run's folder, or the name of a run in --runs
-    #[arg(value_name = "RUN|FILE")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -34,16 +32,13 @@ pub(super) struct ExportArgs {
     /// The moving average of the weights, where the run kept one (`train --ema`)
     #[arg(long)]
     ema: bool,
-    /// Folder that runs are kept in
-    #[arg(long, default_value = "runs", value_name = "DIR")]
-    runs: PathBuf,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 impl ExportArgs {
     pub(super) fn run(self) -> Result<()> {
-        let result = export(&find(&self.checkpoint, &self.runs), &self.out, self.f16, self.ema)?;
+        let result = export(&self.checkpoint.path(), &self.out, self.f16, self.ema)?;
         if result.overflowed > 0 {
             eprintln!("{} weights are too large for FP16 and became infinite", result.overflowed);
         }

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DeviceArgs, OutputArgs};
+use super::{CheckpointArgs, DeviceArgs, OutputArgs};
 use crate::error::{Error, Result};
 use crate::inspect::{InspectOptions, inspect};
 use crate::npy::write_atomically;
 use crate::report::histogram;
-use crate::run::resume::find;
 
 /// Histograms of the exponents of a checkpoint's weights and gradients, and which loss scales are safe for it
 ///
@@ -18,11 +17,10 @@ use crate::run::resume::find;
 /// is the least power of two at which no more than --tolerance of the gradients' non-zero elements become 0 in FP16.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The checkpoint: a file, a run's folder, or the name of a run in --runs
-    #[arg(value_name = "RUN|FILE")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Another data set than the one that it was trained on
-    #[arg(long, value_name = "digits|DIR|FILE")]
+    #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]
     data: Option<String>,
     /// Batches to take gradients of
     #[arg(long, default_value_t = 16, value_name = "COUNT", allow_negative_numbers = true)]
@@ -33,9 +31,6 @@ pub(super) struct InspectArgs {
     /// Write weights.svg and gradients.svg into this folder
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// Folder that runs are kept in
-    #[arg(long, default_value = "runs", value_name = "DIR")]
-    runs: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -45,7 +40,7 @@ pub(super) struct InspectArgs {
 impl InspectArgs {
     pub(super) fn run(self) -> Result<()> {
         let options = InspectOptions {
-            checkpoint: find(&self.checkpoint, &self.runs),
+            checkpoint: self.checkpoint.path(),
             data: self.data,
             device: self.device.options(),
             batches: self.batches,

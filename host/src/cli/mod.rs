@@ -21,6 +21,7 @@ mod trace;
 mod train;
 pub mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -28,6 +29,7 @@ use serde::Serialize;
 
 use crate::driver::device::DeviceOptions;
 use crate::error::Result;
+use crate::run::resume::find;
 
 /// Trains neural networks in mixed precision on the Systole accelerator: FP16 products, FP32 sums and weights.
 #[derive(Debug, Parser)]
@@ -66,6 +68,24 @@ enum Command {
     Setup(setup::SetupArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+}
+
+/// Which checkpoint.
+#[derive(Debug, Args)]
+struct CheckpointArgs {
+    /// The checkpoint: a file, a run's folder, or the name of a run in --runs
+    #[arg(value_name = "RUN|FILE")]
+    checkpoint: PathBuf,
+    /// Folder that runs are kept in
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    runs: PathBuf,
+}
+
+impl CheckpointArgs {
+    /// The checkpoint's file.
+    fn path(&self) -> PathBuf {
+        find(&self.checkpoint, &self.runs)
+    }
 }
 
 /// Which device, and how.

@@ -177,7 +177,7 @@ impl RecipeArgs {
         }
         o.eps = self.eps.unwrap_or(if self.optimizer == Name::Adagrad { 1e-10 } else { 1e-8 });
         o.weight_decay = self.weight_decay.unwrap_or(0.0);
-        o.decoupled = self.decay == Some(Decay::Decoupled) || self.optimizer == Name::AdamW;
+        o.decoupled = self.decay == Some(Decay::Decoupled);
         o.clip = match (self.clip_norm, self.clip_value) {
             (Some(limit), _) => Clip::Norm(limit),
             (None, Some(limit)) => Clip::Value(limit),

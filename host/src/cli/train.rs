@@ -23,15 +23,15 @@ use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, train
 Examples:
   systole train --device model --epochs 3              the hardware's bits, at once
   systole train --loss-scale-init 16777216             watch the scale back off
-  systole train --data DIR --model mlp:784-32-10       a folder with MNIST's files
+  systole train --data DIR --model mlp:784-32-10       a folder with MNIST's files; or --data mnist-sample
   systole train --resume runs/digits-mlp-64-32-10-s0   continue a run, with its other flags repeated
   systole train --trace-fst s.fst --trace-start step:12   the hardware's signals in step 12")]
 pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to train on: the bundled `digits`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
+    /// What to train on: the bundled `digits` or `mnist-sample`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
     /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
-    #[arg(long, value_name = "digits|DIR|FILE")]
+    #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]
     data: Option<String>,
     /// A model file such as models/lenet-digits.toml; the settings in it are defaults of the flags below
     #[arg(value_name = "MODEL.toml", conflicts_with = "model")]

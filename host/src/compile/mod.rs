@@ -164,6 +164,35 @@ pub struct SlotBinding {
     pub input: TensorPlace,
     /// FP16 `[1, batch]`: class numbers, [`PADDED_LABEL`] for a padded row (whose features should be zeros).
     pub labels: TensorPlace,
+    /// FP16, one per entry of [`Compiled::dropouts`]: 1 for what a training step keeps, else 0, as [`Dropout::arrange`] orders them.
+    pub masks: Vec<TensorPlace>,
+}
+
+/// A dropout, whose masks the host sends with every batch to train on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// Share that is dropped.
+    pub p: f32,
+    /// Shape per row, PyTorch's.
+    pub shape: Vec<usize>,
+}
+
+impl Dropout {
+    /// Puts `values`, in PyTorch's order `[batch, shape…]`, into the order of the rows of its places on the device:
+    /// `[height][width][batch][channels]`, `[steps][batch][features]` or `[batch][features]`.
+    pub fn arrange<T: Copy>(&self, batch: usize, values: &[T]) -> Vec<T> {
+        let (positions, columns, channels_first) = match *self.shape {
+            [c, h, w] => (h * w, c, true),
+            [steps, features] => (steps, features, false),
+            _ => (1, self.shape.iter().product(), false),
+        };
+        let at = |position: usize, row: usize, column: usize| match channels_first {
+            true => (row * columns + column) * positions + position,
+            false => (row * positions + position) * columns + column,
+        };
+        let of_row = |p, r| (0..columns).map(move |c| values[at(p, r, c)]);
+        (0..positions).flat_map(|p| (0..batch).flat_map(move |r| of_row(p, r))).collect()
+    }
 }
 
 /// Where one parameter lives.
@@ -245,6 +274,8 @@ pub struct Compiled {
     pub labels: TensorPlace,
     /// Both slots.
     pub slots: [SlotBinding; 2],
+    /// What drops values while training, in the graph's order.
+    pub dropouts: Vec<Dropout>,
     /// Parameters in PyTorch's order.
     pub parameters: Vec<Parameter>,
     /// FP16 `[batch, classes]`.

@@ -483,6 +483,7 @@ impl Network<'_> {
             registers: vec![(INPUT_REGISTER, self.places[x].addr.0), (LABEL_REGISTER, self.places[labels].addr.0)],
             input: self.places[x],
             labels: self.places[labels],
+            masks: Vec::new(),
         });
         let layer_macs = |l: &Layer| l.inputs as u64 * l.outputs as u64 * self.batch as u64;
         let macs: u64 = self.layers.iter().map(|l| 3 * layer_macs(l)).sum();
@@ -495,6 +496,7 @@ impl Network<'_> {
             input: slots[0].input,
             labels: slots[0].labels,
             slots,
+            dropouts: Vec::new(),
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
             logits: self.places[self.tensors[self.tensors.len() - 1].value],
             step: StepBinding { compute: 0, update: 1, accumulate: (self.recipe.accumulate > 1).then_some(3) },

@@ -67,6 +67,12 @@ fn load_pair(images: &Path, labels: &Path) -> Result<(Rows, usize)> {
     Ok((Rows { features, labels: classes }, width))
 }
 
+/// The same from two files' bytes that are known to be good.
+pub(super) fn pair(images: &[u8], labels: &[u8]) -> std::result::Result<(Rows, usize), String> {
+    let ((shape, features), (_, classes)) = (parse(images)?, parse(labels)?);
+    Ok((Rows { features: features.to_vec(), labels: classes.to_vec() }, shape[1..].iter().product()))
+}
+
 /// The file in `folder` whose name starts with `start` and holds `word`.
 fn find(folder: &Path, start: &str, word: &str) -> Result<Option<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(Error::io("read", folder))?;

@@ -12,6 +12,7 @@ use super::{Device, Link};
 use crate::compile::optimizer::{Clip, EMA, KEEP};
 use crate::compile::{Compiled, PADDED_LABEL, TensorPlace};
 use crate::data::Rows;
+use crate::data::dropout::{Moment, kept};
 use crate::error::{Error, Result};
 use crate::run::schedule::Schedule;
 use systole_isa::frame::step::Outcome;
@@ -91,6 +92,8 @@ pub struct Session {
     /// Updates so far. Requests are made once the reply to the one before is there, so this is exact for each of them.
     updates: u64,
     schedule: Schedule,
+    /// The next batch to train on.
+    moment: Moment,
     /// Steps done so far, those before a resume included.
     pub steps: u64,
 }
@@ -131,12 +134,18 @@ impl Session {
         link.scaler_set(SCALER, state)?;
         link.drain()?;
         let updates = u64::from(state[scaler::STEPS].wrapping_sub(state[scaler::SKIPS]));
-        Ok(Session { device, compiled, scale, slot: 0, updates, schedule: Schedule::default(), steps: 0 })
+        let (schedule, moment) = (Schedule::default(), Moment::default());
+        Ok(Session { device, compiled, scale, slot: 0, updates, schedule, moment, steps: 0 })
     }
 
     /// How the learning rate goes from here on; a session starts with a constant one.
     pub fn set_schedule(&mut self, schedule: Schedule) {
         self.schedule = schedule;
+    }
+
+    /// Which batch of the run the next one to train on is: what dropouts keep depends on it. It counts on from there.
+    pub fn set_moment(&mut self, moment: Moment) {
+        self.moment = moment;
     }
 
     /// Updates so far, those before the session included; skipped steps do not count.
@@ -173,7 +182,7 @@ impl Session {
         let window = batch * self.compiled.recipe.accumulate as usize;
         let mut batches = order.chunks(window).flat_map(|w| w.chunks(batch)).peekable();
         let Some(&first) = batches.peek() else { return Ok(()) };
-        self.send(rows, first, self.slot)?;
+        self.send_to_train(rows, first)?;
         let (mut position, mut sum) = (0, None);
         while let Some(batch) = batches.next() {
             let start = position / window * window;
@@ -188,7 +197,7 @@ impl Session {
             let ticket = self.device.link.step(&request)?;
             self.slot ^= 1;
             if let Some(&next) = batches.peek() {
-                self.send(rows, next, self.slot)?;
+                self.send_to_train(rows, next)?;
             }
             let reply = self.device.link.step_reply(ticket)?;
             let total = add(sum, reply);
@@ -235,6 +244,19 @@ impl Session {
     fn registers(&self) -> Registers {
         let address = self.compiled.slots[self.slot].registers.iter().map(|&(i, v)| (u32::from(i), v)).collect();
         Registers { address, scalar: Vec::new() }
+    }
+
+    /// Sends a batch into the current slot, and what dropouts keep of it.
+    fn send_to_train(&mut self, rows: &Rows, batch: &[usize]) -> Result<()> {
+        self.send(rows, batch, self.slot)?;
+        let (slot, size) = (&self.compiled.slots[self.slot], self.compiled.batch as usize);
+        for (layer, (dropout, place)) in self.compiled.dropouts.iter().zip(&slot.masks).enumerate() {
+            let values = size * dropout.shape.iter().product::<usize>();
+            let mask: Vec<u8> = kept(self.moment, layer as u64, dropout.p, values).into_iter().map(u8::from).collect();
+            self.device.link.write_bytes(block(place), &dropout.arrange(size, &mask), 0)?;
+        }
+        self.moment.batch += 1;
+        Ok(())
     }
 
     /// Sends a batch into a slot; rows that are missing become zeros without a class.

@@ -56,10 +56,11 @@ struct Layer {
     index: Option<Spanned<usize>>,
     shape: Option<Spanned<Vec<usize>>>,
     slope: Option<Spanned<f32>>,
+    p: Option<Spanned<f32>>,
 }
 
 /// Every operation that a layer may name.
-const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, \
+const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, \
                    flatten, reshape, select, last, concat, add, gru, lstm";
 
 /// What to write instead of an operation that there is none of.
@@ -179,6 +180,7 @@ fn add(
     let takes: &[&str] = match op {
         "dense" => &["features"],
         "leaky_relu" => &["slope"],
+        "dropout" => &["p"],
         "conv2d" | "conv_transpose2d" => &["channels", "kernel", "stride", "padding"],
         "max_pool2d" | "avg_pool2d" => &["kernel"],
         "reshape" => &["shape"],
@@ -198,6 +200,7 @@ fn add(
     let odd = sizes.iter().filter_map(|(n, v)| v.as_ref().map(|v| (*n, v.span())));
     let odd = odd.chain(layer.shape.as_ref().map(|v| ("shape", v.span())));
     let odd = odd.chain(layer.slope.as_ref().map(|v| ("slope", v.span())));
+    let odd = odd.chain(layer.p.as_ref().map(|v| ("p", v.span())));
     if let Some((n, span)) = odd.into_iter().find(|(n, _)| !takes.contains(n)) {
         if OPS.split(", ").any(|o| o.trim() == op) {
             return Err((span, format!("`{op}` takes no `{n}`")));
@@ -224,6 +227,17 @@ fn add(
         "leaky_relu" => {
             let slope = layer.slope.as_ref().map_or(0.01, |s| *s.get_ref());
             Ok(g.unary(Op::LeakyRelu { slope }, x, name))
+        }
+        "dropout" => {
+            let p = layer.p.as_ref().map_or(0.5, |p| *p.get_ref());
+            if !(0.0..1.0).contains(&p) {
+                let span = layer.p.as_ref().map_or(here, Spanned::span);
+                return Err((
+                    span,
+                    "`p` of `dropout`, the share that is dropped, must be at least 0 and below 1".into(),
+                ));
+            }
+            Ok(g.unary(Op::Dropout { p }, x, name))
         }
         "tanh" => Ok(g.unary(Op::Tanh, x, name)),
         "sigmoid" => Ok(g.unary(Op::Sigmoid, x, name)),
@@ -289,6 +303,8 @@ mod tests {
             ("[[layer]]\nop = \"gru\"\nname = \"r\"\nhidden = 3\n", vec!["`r` (gru)", "`input` gives [1, 8, 8]"]),
             ("[[layer]]\nop = \"add\"\ninputs = [\"x\", \"y\"]\n", vec!["line 6, column 10", "`x`"]),
             ("[[layer]]\nop = \"max_pool2d\"\nkernel = 3\n", vec!["multiples of 3", "`input`"]),
+            ("[[layer]]\nop = \"dropout\"\np = 1.0\n", vec!["line 6, column 5", "below 1"]),
+            ("[[layer]]\nop = \"relu\"\np = 0.5\n", vec!["line 6, column 5", "no `p`"]),
             ("[train]\nlr = \"a\"\n", vec!["line 5, column 6"]),
             ("", vec!["line 3, column 8", "no layer"]),
         ] {

@@ -88,6 +88,11 @@ pub enum Op {
         /// Factor of what is not positive.
         slope: f32,
     },
+    /// While training, 0 with probability p, else `x/(1 − p)`; otherwise x: PyTorch's `Dropout`.
+    Dropout {
+        /// Share that is dropped, 0 ≤ p < 1.
+        p: f32,
+    },
     /// Hyperbolic tangent.
     Tanh,
     /// `1/(1 + e⁻ˣ)`.
@@ -156,6 +161,7 @@ impl Op {
             Op::Dense { .. } => "dense",
             Op::Relu => "relu",
             Op::LeakyRelu { .. } => "leaky_relu",
+            Op::Dropout { .. } => "dropout",
             Op::Tanh => "tanh",
             Op::Sigmoid => "sigmoid",
             Op::Conv2d { .. } => "conv2d",
@@ -245,6 +251,12 @@ impl Graph {
     pub fn users(&self, id: NodeId) -> Vec<NodeId> {
         let reads = |n: &Node| n.inputs.contains(&id);
         self.nodes.iter().enumerate().filter(|(_, n)| reads(n)).map(|(i, _)| NodeId(i)).collect()
+    }
+
+    /// Nodes that drop values while training.
+    pub fn dropouts(&self) -> Vec<NodeId> {
+        let drops = |n: &Node| matches!(n.op, Op::Dropout { .. });
+        self.nodes.iter().enumerate().filter(|(_, n)| drops(n)).map(|(i, _)| NodeId(i)).collect()
     }
 
     /// The loss: the last node.

@@ -15,6 +15,7 @@ use systole_isa::frame::scaler;
 use systole_isa::frame::step::Outcome;
 
 use crate::compile;
+use crate::data::dropout::Moment;
 use crate::data::permutation;
 use crate::driver::Device;
 use crate::driver::device::DeviceOptions;
@@ -22,11 +23,9 @@ use crate::driver::session::{Hyper, Session, Weights};
 use crate::error::{Error, Result};
 use crate::exponents::Exponents;
 use crate::run::checkpoint::Checkpoint;
+use crate::run::options::LARGEST_SCALE;
 use crate::run::prepare;
 use crate::run::{LossScale, TrainOptions};
-
-/// Exponent of the largest loss scale that there is.
-const LARGEST: i32 = 24;
 
 /// What to inspect, and how.
 #[derive(Clone, Debug)]
@@ -153,9 +152,11 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
     let seed = config["seed"].as_u64().unwrap_or(0);
     let order = permutation(seed, u64::from(position.epochs) + 1, data.train.len());
     let batches: Vec<&[usize]> = order.chunks(train.batch as usize).take(options.batches).collect();
+    // the run's next batches, with the dropout that they would meet
+    let at = Moment { seed, epoch: u64::from(position.epochs) + 1, batch: 0 };
     let mut measured = None;
-    for exponent in (0..=LARGEST).rev() {
-        if let Some(gradients) = gradients(&mut session, &data.train, &batches, exponent)? {
+    for exponent in (0..=LARGEST_SCALE).rev() {
+        if let Some(gradients) = gradients(&mut session, &data.train, &batches, at, exponent)? {
             measured = Some((exponent, gradients));
             break;
         }
@@ -203,10 +204,12 @@ fn gradients(
     session: &mut Session,
     rows: &crate::data::Rows,
     batches: &[&[usize]],
+    at: Moment,
     exponent: i32,
 ) -> Result<Option<Vec<Exponents>>> {
     let words = TrainOptions { loss_scale: LossScale::Static(exponent), ..TrainOptions::default() }.scaler();
     session.set_scaler(&words)?;
+    session.set_moment(at);
     let mut out = vec![Exponents::default(); session.compiled().parameters.len()];
     for batch in batches {
         let mut last = None;

@@ -74,12 +74,23 @@ pub struct Pass<T> {
 
 /// Forward pass and loss on `x` (`[rows, features]`); rows with a label that is no class count for nothing.
 pub fn evaluate<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
-    run(graph, parameters, x, labels).0
+    run(graph, parameters, x, labels, &[]).0
 }
 
-/// Forward pass, loss and all gradients.
+/// Forward pass, loss and all gradients, nothing dropped.
 pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
-    let (mut pass, values) = run(graph, parameters, x, labels);
+    gradients_keeping(graph, parameters, x, labels, &[])
+}
+
+/// As [`gradients`], with what each of [`Graph::dropouts`] keeps, `[rows, features]`; the others keep everything, unscaled.
+pub fn gradients_keeping<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    x: &[T],
+    labels: &[u32],
+    kept: &[Vec<bool>],
+) -> Pass<T> {
+    let (mut pass, values) = run(graph, parameters, x, labels, kept);
     let zero = T::of(0.0);
     let rows = labels.len();
     pass.gradients = parameters.iter().map(|p| vec![zero; p.len()]).collect();
@@ -97,7 +108,7 @@ pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels:
                 _ => loss_gradient(&pass.logits, labels, graph.classes()),
             },
             GradientOp::Node(which) => {
-                let o = operands(graph, step.node, parameters, &values, labels.len());
+                let o = operands(graph, step.node, (parameters, kept), &values, labels.len());
                 let (mut inputs, by_parameter) = ops::backward(node, &o, &values[step.node.0], &dy);
                 for (p, g) in node.op.parameters().into_iter().zip(by_parameter) {
                     pass.gradients[p.0] = g;
@@ -143,20 +154,28 @@ pub fn gradients<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels:
 fn operands<'a, T: Real>(
     graph: &'a Graph,
     node: NodeId,
-    parameters: &'a [Vec<T>],
+    (parameters, kept): (&'a [Vec<T>], &'a [Vec<bool>]),
     values: &'a [Vec<T>],
     rows: usize,
 ) -> Operands<'a, T> {
     let n = graph.node(node);
+    let dropout = graph.dropouts().iter().position(|&d| d == node);
     Operands {
         rows,
         x: n.inputs.iter().map(|i| values[i.0].as_slice()).collect(),
         shapes: n.inputs.iter().map(|&i| graph.node(i).shape.as_slice()).collect(),
         parameters: n.op.parameters().iter().map(|&ParameterId(p)| parameters[p].as_slice()).collect(),
+        kept: dropout.and_then(|d| kept.get(d)).map(Vec::as_slice),
     }
 }
 
-fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> (Pass<T>, Vec<Vec<T>>) {
+fn run<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    x: &[T],
+    labels: &[u32],
+    kept: &[Vec<bool>],
+) -> (Pass<T>, Vec<Vec<T>>) {
     let zero = T::of(0.0);
     let rows = labels.len();
     let mut values: Vec<Vec<T>> = Vec::new();
@@ -185,7 +204,7 @@ fn run<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -
                 vec![pass.loss]
             }
             (op, None) => unreachable!("{op:?} without an input"),
-            _ => ops::forward(node, &operands(graph, NodeId(id), parameters, &values, rows)),
+            _ => ops::forward(node, &operands(graph, NodeId(id), (parameters, kept), &values, rows)),
         };
         values.push(value);
     }

@@ -2,6 +2,7 @@
 //! `[rows, shape…]`, row-major, as in PyTorch.
 
 use super::{Real, recurrent};
+use crate::compile::optimizer::decimal;
 use crate::graph::{Node, Op, Regression, Window};
 
 /// ε of layer normalisation.
@@ -17,6 +18,8 @@ pub struct Operands<'a, T> {
     pub shapes: Vec<&'a [usize]>,
     /// Its parameters, in PyTorch's order.
     pub parameters: Vec<&'a [T]>,
+    /// What a dropout keeps; `None` drops and scales nothing.
+    pub kept: Option<&'a [bool]>,
 }
 
 fn zero<T: Real>() -> T {
@@ -70,6 +73,15 @@ fn concatenated(node: &Node, shapes: &[&[usize]], which: usize, at: usize) -> us
     at / own * node.shape[axis] * inner + before + at % own
 }
 
+/// `x/(1 − p)` where it is kept, else 0.
+fn dropped<T: Real>(x: &[T], kept: Option<&[bool]>, p: f32) -> Vec<T> {
+    let factor = T::of(1.0 / (1.0 - decimal(p)));
+    match kept {
+        Some(kept) => x.iter().zip(kept).map(|(&x, &k)| if k { x * factor } else { zero() }).collect(),
+        None => x.to_vec(),
+    }
+}
+
 /// The value of `node`.
 pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
     let x = o.x[0];
@@ -77,6 +89,7 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
     let mut y = vec![zero::<T>(); o.rows * node.features];
     match node.op {
         Op::LeakyRelu { slope } => return each(&|v| if v > zero() { v } else { v * T::of(slope.into()) }),
+        Op::Dropout { p } => return dropped(x, o.kept, p),
         Op::Tanh => return each(&|v| v.tanh()),
         Op::Sigmoid => return each(&sigmoid),
         Op::Reshape => return x.to_vec(),
@@ -138,6 +151,7 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
     let each = |f: &dyn Fn(usize) -> T| ((0..dy.len()).map(|i| dy[i] * f(i)).collect::<Vec<T>>(), Vec::new());
     let (dx, dp) = match node.op {
         Op::LeakyRelu { slope } => each(&|i| if x[i] > zero() { one } else { T::of(slope.into()) }),
+        Op::Dropout { p } => (dropped(dy, o.kept, p), Vec::new()),
         Op::Tanh => each(&|i| one - y[i] * y[i]),
         Op::Sigmoid => each(&|i| y[i] * (one - y[i])),
         Op::Reshape => (dy.to_vec(), Vec::new()),

@@ -44,6 +44,7 @@ fn layer(case: &str, op: Op, parameters: &[&str]) {
         x: vec![&x],
         shapes: vec![&in_shape[1..]],
         parameters: values.iter().map(Vec::as_slice).collect(),
+        kept: None,
     };
     let y = forward(&node, &operands);
     close(&format!("{case}.out"), &y, &want);

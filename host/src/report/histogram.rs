@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::curves::power_of_two;
-use super::svg::{BLUE, GRID, GROUND, MUTED, ORANGE, RED, SIZE, finish, head};
+use super::svg::{Area, BLUE, Drawn, MUTED, ORANGE, RED, frame, head, picture, style};
 use crate::exponents::{Exponents, FP16_LEAST, FP16_LEAST_NORMAL};
 
 /// Least exponent that is drawn; all below it share its bar.
@@ -12,42 +12,18 @@ const LEAST: i32 = -40;
 /// A bar per binade, its height the share of the values that are not 0, coloured by where FP16 would hold them. `scale`: exponent of
 /// the loss scale that the values were divided by; the least value that survived with it is marked.
 pub fn histogram(title: &str, e: &Exponents, scale: Option<i32>) -> String {
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        draw(&root, title, e, scale).expect("text always takes more text");
-    }
-    finish(&text, title)
+    picture(title, |root| draw(root, title, e, scale))
 }
 
-fn draw(
-    root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    title: &str,
-    e: &Exponents,
-    scale: Option<i32>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    root.fill(&GROUND)?;
+fn draw(root: &Area, title: &str, e: &Exponents, scale: Option<i32>) -> Drawn {
     head(root, title, &[("FP16 zero", RED), ("subnormal", ORANGE), ("normal", BLUE)])?;
     let (low, high) = e.range().unwrap_or((FP16_LEAST, 0));
     let (first, last) = (low.clamp(LEAST, FP16_LEAST - 2) - 1, high.max(0) + 2);
     let share = |n: u64| 100.0 * n as f64 / e.nonzero().max(1) as f64;
     let count = |x: i32| if x == LEAST { e.between(i32::MIN, LEAST + 1) } else { e.between(x, x + 1) };
     let top = (first..last).map(|x| share(count(x))).fold(1.0, f64::max) * 1.08;
-    let mut chart = ChartBuilder::on(root)
-        .margin_top(44)
-        .margin_right(22)
-        .margin_bottom(8)
-        .margin_left(6)
-        .x_label_area_size(40)
-        .y_label_area_size(58)
-        .build_cartesian_2d(f64::from(first)..f64::from(last), 0.0..top)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(GRID)
-        .label_style(("sans-serif", 15).into_font().color(&MUTED))
-        .axis_desc_style(("sans-serif", 15).into_font().color(&MUTED))
+    let mut chart = frame(root).build_cartesian_2d(f64::from(first)..f64::from(last), 0.0..top)?;
+    style(&mut chart.configure_mesh())
         .x_desc("magnitude, by binade")
         .disable_x_mesh()
         .x_labels(10)
@@ -78,7 +54,6 @@ fn draw(
     if let (Some(at), Some(s)) = (least, scale) {
         note(at, &format!("with scale {}", power_of_two(s)))?;
     }
-    root.present()?;
     Ok(())
 }
 

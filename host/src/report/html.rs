@@ -60,8 +60,8 @@ pub(super) fn page(run: &RunData, pictures: &[(&'static str, String)]) -> String
                     (skips(run))
                     section {
                         h2 { "Configuration" }
-                        table.config {
-                            @for (key, value) in &run.config { tr { th scope="row" { (key.replace('_', " ")) } td { (plain(value)) } } }
+                        dl.config {
+                            @for (key, value) in &run.config { div { dt { (key.replace('_', " ")) } dd { (plain(value)) } } }
                         }
                     }
                 }
@@ -128,8 +128,11 @@ fn cycles(run: &RunData) -> Markup {
         };
     };
     let bar = |name: &str, busy: u64, working: u64, wait: u64, memory: u64, first: &str, rest: &str| {
+        // a stream goes on while the next instruction waits: each cycle counts once, under what comes first
         let working = working.min(busy);
-        let other = busy.saturating_sub(working + wait + memory);
+        let wait = wait.min(busy - working);
+        let memory = memory.min(busy - working - wait);
+        let other = busy - working - wait - memory;
         let parts = [
             ("a", first, working),
             ("b", rest, other),
@@ -138,7 +141,8 @@ fn cycles(run: &RunData) -> Markup {
             ("e", "nothing to do", s.segments.saturating_sub(busy)),
             ("f", "firmware and link", total.saturating_sub(s.segments)),
         ];
-        let share = |n: u64| 100.0 * n as f64 / total as f64;
+        // an update that goes on behind its step's reply belongs to the segments, and to no step's cycles
+        let share = |n: u64| 100.0 * n as f64 / total.max(s.segments) as f64;
         html! {
             h3 { (name) }
             div.bar role="img" aria-label=(format!("{name}: share of cycles by activity")) {

@@ -132,15 +132,7 @@ impl RunData {
         let mut total = (CycleSplit::default(), 0);
         for e in &self.epochs {
             let (Some(s), Some(cycles)) = (e.split, e.cycles) else { continue };
-            let sum = &mut total.0;
-            sum.segments += s.segments;
-            sum.matrix_streaming += s.matrix_streaming;
-            sum.matrix_busy += s.matrix_busy;
-            sum.matrix_wait += s.matrix_wait;
-            sum.matrix_memory += s.matrix_memory;
-            sum.vector_busy += s.vector_busy;
-            sum.vector_wait += s.vector_wait;
-            sum.vector_memory += s.vector_memory;
+            total.0.merge(&s);
             total.1 += cycles;
         }
         (total.1 > 0).then_some(total)

@@ -1,6 +1,7 @@
 //! A line chart as SVG text, on plotters; colours by name, so that a style sheet inside each picture can exchange them on a
 //! dark screen.
 
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::coord::types::RangedCoordf64;
@@ -8,12 +9,12 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Size of a picture.
-pub(super) const SIZE: (u32, u32) = (640, 320);
+const SIZE: (u32, u32) = (640, 320);
 
-pub(super) const TEXT: RGBColor = RGBColor(0x1f, 0x29, 0x37);
+const TEXT: RGBColor = RGBColor(0x1f, 0x29, 0x37);
 pub(super) const MUTED: RGBColor = RGBColor(0x6b, 0x72, 0x80);
-pub(super) const GRID: RGBColor = RGBColor(0xe5, 0xe7, 0xeb);
-pub(super) const GROUND: RGBColor = RGBColor(0xff, 0xff, 0xff);
+const GRID: RGBColor = RGBColor(0xe5, 0xe7, 0xeb);
+const GROUND: RGBColor = RGBColor(0xff, 0xff, 0xff);
 pub(super) const BLUE: RGBColor = RGBColor(0x25, 0x63, 0xeb);
 pub(super) const PALE: RGBColor = RGBColor(0xbf, 0xdb, 0xfe);
 pub(super) const ORANGE: RGBColor = RGBColor(0xd9, 0x77, 0x06);
@@ -94,21 +95,10 @@ impl Chart<'_> {
             let margin = ((high - low) * 0.06).max(0.05);
             if low <= high { (low - margin, high + margin) } else { (0.0, 1.0) }
         });
-        let mut text = String::new();
-        {
-            let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-            self.draw_on(&root, x0..x1, y0..y1).expect("text always takes more text");
-        }
-        finish(&text, self.title)
+        picture(self.title, |root| self.draw_on(root, x0..x1, y0..y1))
     }
 
-    fn draw_on(
-        &self,
-        root: &DrawingArea<SVGBackend<'_>, Shift>,
-        x: std::ops::Range<f64>,
-        y: std::ops::Range<f64>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        root.fill(&GROUND)?;
+    fn draw_on(&self, root: &Area, x: std::ops::Range<f64>, y: std::ops::Range<f64>) -> Drawn {
         let mut legend: Vec<(&str, RGBColor)> = self.series.iter().map(|s| (s.name, s.color)).collect();
         if !self.marks.1.is_empty() {
             legend.push((self.marks.0, RED));
@@ -117,21 +107,8 @@ impl Chart<'_> {
         let foot = y.start;
         let ticks = (self.ticks)(y.start, y.end);
         let height = (y.end - y.start) * 0.045;
-        let mut chart = ChartBuilder::on(root)
-            .margin_top(44)
-            .margin_right(22)
-            .margin_bottom(8)
-            .margin_left(6)
-            .x_label_area_size(40)
-            .y_label_area_size(58)
-            .build_cartesian_2d(x, Axis { range: y.into(), ticks })?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(("sans-serif", 15).into_font().color(&MUTED))
-            .axis_desc_style(("sans-serif", 15).into_font().color(&MUTED))
+        let mut chart = frame(root).build_cartesian_2d(x, Axis { range: y.into(), ticks })?;
+        style(&mut chart.configure_mesh())
             .x_desc(self.x)
             .x_labels(8)
             .y_labels(12)
@@ -150,17 +127,50 @@ impl Chart<'_> {
         }
         let stroke = |&at: &f64| PathElement::new(vec![(at, foot), (at, foot + height)], RED.stroke_width(2));
         chart.draw_series(self.marks.1.iter().map(stroke))?;
-        root.present()?;
         Ok(())
     }
 }
 
+/// Where a picture is drawn, and what may go wrong.
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// What `draw` draws, as SVG text.
+pub(super) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> String {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        let all = || -> Drawn {
+            root.fill(&GROUND)?;
+            draw(&root)?;
+            Ok(root.present()?)
+        };
+        all().expect("text always takes more text");
+    }
+    finish(&text, title)
+}
+
+/// A chart's margins: room for the title above, for labels below and at the left.
+pub(super) fn frame<'a, 'b>(root: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(root);
+    builder.margin_top(44).margin_right(22).margin_bottom(8).margin_left(6).x_label_area_size(40).y_label_area_size(58);
+    builder
+}
+
+/// A chart's grid and letters.
+pub(super) fn style<'a, 'b, X: Ranged, Y: Ranged>(
+    mesh: &'b mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>>,
+) -> &'b mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>> {
+    let letters = || ("sans-serif", 15).into_font().color(&MUTED);
+    mesh.light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .label_style(letters())
+        .axis_desc_style(letters())
+}
+
 /// The title, and a legend at the right of the same line.
-pub(super) fn head(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
-    title: &str,
-    legend: &[(&str, RGBColor)],
-) -> Result<(), Box<dyn std::error::Error>> {
+pub(super) fn head(root: &Area, title: &str, legend: &[(&str, RGBColor)]) -> Drawn {
     let title_style = ("sans-serif", 19).into_font().style(FontStyle::Bold).color(&TEXT);
     root.draw_text(title, &title_style.pos(Pos::new(HPos::Left, VPos::Center)), (14, 22))?;
     let style = ("sans-serif", 15).into_font().color(&MUTED).pos(Pos::new(HPos::Right, VPos::Center));
@@ -176,7 +186,7 @@ pub(super) fn head(
 }
 
 /// Makes the picture scale, gives it a name for screen readers, and the style of a dark screen.
-pub(super) fn finish(text: &str, title: &str) -> String {
+fn finish(text: &str, title: &str) -> String {
     let dark: String = DARK
         .iter()
         .map(|(light, dark)| format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}"))

@@ -60,10 +60,10 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
     let device = Device::open(device)?;
     let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)
         .map_err(|e| Error::from_compiler(&model.name, e))?;
-    let mut masters = checkpoint.masters_of(&compiled.parameters)?;
-    if average {
-        masters = checkpoint.averages_of(&compiled.parameters)?;
-    }
+    let masters = match average {
+        true => checkpoint.averages_of(&compiled.parameters)?,
+        false => checkpoint.masters_of(&compiled.parameters)?,
+    };
     let weights = Weights { masters, state: Vec::new() };
     // features scaled as in training, whatever the largest one here is
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
@@ -105,10 +105,8 @@ pub fn export(path: &Path, out: &Path, half: bool, average: bool) -> Result<Expo
     let checkpoint = Checkpoint::load(path)?;
     let dtype = if half { Dtype::F16 } else { Dtype::F32 };
     let (mut tensors, mut elements, mut overflowed) = (Vec::new(), 0, 0);
-    for (name, shape, mut values) in checkpoint.masters() {
-        if average {
-            values = checkpoint.average_of(name)?;
-        }
+    for (name, shape, masters) in checkpoint.masters() {
+        let values = if average { checkpoint.average_of(name)? } else { masters };
         elements += values.len();
         let bytes: Vec<u8> = if half {
             let infinite = |v: &&f32| v.is_finite() && round_f16(**v) & 0x7fff == 0x7c00;

@@ -102,6 +102,7 @@ impl Folder {
             ("loss", Some(f64::from(step.loss))),
             ("accuracy", Some(f64::from(step.correct) / step.rows as f64)),
             ("loss_scale", Some(step.loss_scale)),
+            ("gradient_norm", step.grad_norm.map(f64::from)),
             ("skipped", Some(step.skipped as f64)),
             ("cycles", step.cycles.map(|c| c as f64)),
         ];

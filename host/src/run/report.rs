@@ -124,9 +124,9 @@ pub struct CycleSplit {
 }
 
 impl CycleSplit {
-    /// Adds a step's counters, as [`crate::driver::requests::StepReply::counters`] orders them.
-    pub fn add(&mut self, counters: &[u32; 8]) {
-        let fields = [
+    /// All sums, as [`crate::driver::requests::StepReply::counters`] orders them.
+    fn sums(&mut self) -> [&mut u64; 8] {
+        [
             &mut self.matrix_busy,
             &mut self.matrix_wait,
             &mut self.matrix_memory,
@@ -135,8 +135,18 @@ impl CycleSplit {
             &mut self.vector_memory,
             &mut self.segments,
             &mut self.matrix_streaming,
-        ];
-        fields.into_iter().zip(counters).for_each(|(sum, &n)| *sum += u64::from(n));
+        ]
+    }
+
+    /// Adds a step's counters.
+    pub fn add(&mut self, counters: &[u32; 8]) {
+        self.sums().into_iter().zip(counters).for_each(|(sum, &n)| *sum += u64::from(n));
+    }
+
+    /// Adds other steps' cycles.
+    pub fn merge(&mut self, other: &CycleSplit) {
+        let mut other = *other;
+        self.sums().into_iter().zip(other.sums()).for_each(|(sum, n)| *sum += *n);
     }
 }
 

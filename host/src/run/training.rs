@@ -12,6 +12,7 @@ use super::options::{LossScale, TrainOptions};
 use super::report::{CycleSplit, Epoch, Gradient, Progress, Step, TrainReport};
 use super::{facts, resume};
 use crate::compile::{self, Clip, Master};
+use crate::data::dropout::Moment;
 use crate::data::{Dataset, permutation};
 use crate::driver::device::DeviceKind;
 use crate::driver::log::LogDecoder;
@@ -226,6 +227,8 @@ impl<'a> Run<'a> {
             let window = self.options.batch as usize * self.options.accumulate as usize;
             let first = self.position.step_in_epoch as usize * window;
             let end = (first + count as usize * window).min(order.len());
+            let batch = self.position.step_in_epoch * u64::from(self.options.accumulate);
+            self.session.set_moment(Moment { seed: self.options.seed, epoch: u64::from(epoch), batch });
             self.steps(epoch, &order[first..end], progress)?;
             if count < left {
                 self.checkpoint()?;

@@ -87,11 +87,6 @@ impl Bench {
     pub fn masters(&mut self) -> Vec<f32> {
         self.session.weights().unwrap().masters.concat()
     }
-
-    /// A state tensor of all parameters, one after the other.
-    pub fn state(&mut self, which: usize) -> Vec<f32> {
-        self.session.weights().unwrap().state.into_iter().flat_map(|mut s| s.remove(which)).collect()
-    }
 }
 
 fn split(compiled: &Compiled, values: &[f32]) -> Vec<Vec<f32>> {

@@ -17,6 +17,8 @@ use systole_isa::regs::Space;
 pub(crate) const INPUT_REGISTER: u8 = 1;
 /// Address register of the label slot.
 pub(crate) const LABEL_REGISTER: u8 = 2;
+/// Address register of the slot's dropout masks.
+pub(crate) const MASK_REGISTER: u8 = 3;
 /// Largest stride of an instruction.
 const MAX_STRIDE: u32 = 32767;
 
@@ -182,6 +184,7 @@ impl Emitter {
             }
             Place::Input => Base::indexed(Addr(offset), INPUT_REGISTER),
             Place::Labels => Base::indexed(Addr(offset), LABEL_REGISTER),
+            Place::Masks => Base::indexed(Addr(offset), MASK_REGISTER),
         }
     }
 

@@ -7,11 +7,12 @@
 //! | `emitter` | declares tensors, emits elementwise operations, products and functions |
 //! | `arena` | memory by lifetime |
 //! | `network` | walks the graph and its derivative; parameters, slots, segments |
-//! | `dense`, `conv`, `pool`, `elementwise`, `norm`, `shape`, `recurrent`, `losses` | operations |
+//! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
 mod conv;
 mod dense;
+mod dropout;
 mod elementwise;
 mod emitter;
 mod losses;

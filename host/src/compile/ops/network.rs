@@ -1,15 +1,17 @@
 //! Walks a graph and its derivative and emits every node: first without addresses, to learn of all tensors, then with them.
 
 use super::arena::{arrange, life};
-use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER};
+use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
 use super::view::{Nd, Place};
-use super::{conv, dense, elementwise, losses, norm, pool, recurrent, shape};
+use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
 use crate::compile::build::{Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{CompileError, Compiled, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload};
-use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
+use crate::compile::{
+    CompileError, Compiled, Dropout, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload,
+};
+use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
 use systole_isa::operand::Addr;
@@ -46,6 +48,8 @@ pub(super) struct Net<'a> {
     pub(super) parameters: Vec<ParameterTensors>,
     pub(super) training: bool,
     slots: [(usize, usize); 2],
+    /// Per slot the tensor of all masks, and per dropout where in it its mask begins; nothing where nothing is dropped.
+    masks: Option<([usize; 2], Vec<(NodeId, u32)>)>,
     constants: Vec<Constant>,
     ones: Option<Nd>,
 }
@@ -163,6 +167,30 @@ impl Net<'_> {
         e.whole(self.parameters[p.0].half)
     }
 
+    /// The mask of a dropout for the current slot's batch: zeros and ones, with the axes of the node's value.
+    pub(super) fn mask(&self, e: &Emitter, id: NodeId) -> Nd {
+        let (_, offsets) = self.masks.as_ref().expect("there are masks where there are dropouts");
+        let &(_, offset) = offsets.iter().find(|o| o.0 == id).expect("every dropout has one");
+        let (dims, mut stride) = (self.dims(id), 1);
+        let mut strides = vec![0; dims.len()];
+        for a in (0..dims.len()).rev() {
+            strides[a] = stride;
+            stride *= if a + 1 == dims.len() { odd_pitch(dims[a], e.lanes()) } else { dims[a] };
+        }
+        Nd { place: Place::Masks, offset, dims, strides }
+    }
+
+    /// Where the host puts the masks of a slot, dropout by dropout: FP16.
+    fn mask_places(&self, e: &Emitter, slot: usize) -> Vec<TensorPlace> {
+        let Some((tensors, offsets)) = &self.masks else { return Vec::new() };
+        let start = e.place_of(tensors[slot]);
+        let place = |&(id, offset): &(NodeId, u32)| {
+            let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
+            TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
+        };
+        offsets.iter().map(place).collect()
+    }
+
     /// A column of so many ones.
     pub(super) fn ones(&mut self, e: &mut Emitter, rows: u32) -> Nd {
         let batch = self.batch();
@@ -201,6 +229,7 @@ impl Net<'_> {
                 Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => conv::forward(self, e, id),
                 Op::MaxPool2d { .. } | Op::AvgPool2d { .. } => pool::forward(self, e, id),
                 Op::Relu | Op::LeakyRelu { .. } | Op::Tanh | Op::Sigmoid | Op::Add => elementwise::forward(self, e, id),
+                Op::Dropout { .. } => dropout::forward(self, e, id),
                 Op::LayerNorm { .. } => norm::forward(self, e, id),
                 Op::Reshape | Op::Select { .. } | Op::Concat => shape::forward(self, e, id),
                 Op::Gru(_) | Op::Lstm(_) => recurrent::forward(self, e, id),
@@ -229,6 +258,7 @@ impl Net<'_> {
                     (Op::Gru(_) | Op::Lstm(_), dx) => recurrent::backward(self, e, id, dx.as_ref()),
                     (Op::MaxPool2d { .. } | Op::AvgPool2d { .. }, Some(dx)) => pool::backward(self, e, id, dx),
                     (Op::Reshape | Op::Select { .. } | Op::Concat, Some(dx)) => shape::backward(self, e, id, which, dx),
+                    (Op::Dropout { .. }, Some(dx)) => dropout::backward(self, e, id, dx),
                     (_, Some(dx)) => elementwise::backward(self, e, id, dx),
                     (op, None) => unreachable!("{op:?} has neither parameters nor a wanted input"),
                 },
@@ -261,6 +291,19 @@ fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
         let shape = (batch, features, odd_pitch(features, lanes));
         let x = e.resident(&format!("input {s}"), Class::Activations, Space::Hmem, None, shape);
         (x, e.resident(&format!("labels {s}"), Class::Activations, Space::Hmem, None, (1, batch, batch)))
+    });
+    let mut words = 0;
+    let mut offsets = Vec::new();
+    for id in graph.dropouts() {
+        let dims = device_dims(&graph.node(id).shape, batch);
+        let (&cols, leading) = dims.split_last().expect("values have axes");
+        offsets.push((id, words));
+        words += (leading.iter().product::<u32>() * odd_pitch(cols, lanes)).next_multiple_of(lanes);
+    }
+    let masks = (words > 0).then(|| {
+        let shape = (1, words, words);
+        let of = |s| e.resident(&format!("dropout masks {s}"), Class::Activations, Space::Hmem, None, shape);
+        ([0, 1].map(of), offsets)
     });
     // Biases whose gradient is one more column of their weight's.
     let mut weight_of = vec![None; graph.parameters.len()];
@@ -316,6 +359,7 @@ fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
         parameters,
         training: true,
         slots,
+        masks,
         constants,
         ones: None,
     };
@@ -471,11 +515,17 @@ pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machin
         predicted.push(prediction);
     }
     check(&program, &machine)?;
-    let slots = net.slots.map(|(x, labels)| SlotBinding {
-        registers: vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)],
-        input: e.place_of(x),
-        labels: e.place_of(labels),
+    let slots = [0, 1].map(|slot| {
+        let (x, labels) = net.slots[slot];
+        let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
+        registers.extend(net.masks.as_ref().map(|(m, _)| (MASK_REGISTER, e.address(m[slot]).0)));
+        let masks = net.mask_places(&e, slot);
+        SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
     });
+    let dropout = |id| match graph.node(id) {
+        Node { op: Op::Dropout { p }, shape, .. } => Dropout { p: *p, shape: shape.clone() },
+        other => unreachable!("{other:?} is no dropout"),
+    };
     let tensors = e.tensors.iter().enumerate().map(|(i, t)| PlannedTensor {
         name: t.name.clone(),
         class: t.class,
@@ -500,6 +550,7 @@ pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machin
         input: slots[0].input,
         labels: slots[0].labels,
         slots,
+        dropouts: graph.dropouts().into_iter().map(dropout).collect(),
         parameters: (0..graph.parameters.len()).map(|i| net.parameter(&e, i, recipe)).collect(),
         logits: e.place_of(logits),
         step: StepBinding { compute: 0, update: 1, accumulate: (recipe.accumulate > 1).then_some(3) },

@@ -14,6 +14,8 @@ pub(crate) enum Place {
     Input,
     /// The current slot's labels.
     Labels,
+    /// The current slot's dropout masks.
+    Masks,
 }
 
 /// Element (i, j, …) lies at `offset + i·strides[0] + j·strides[1] + …` from the start of `place`.
