@@ -142,7 +142,7 @@ fn a_device_without_a_uart_refuses_politely() {
     let e = link.change_baud(100 << 16, 1_000_000).unwrap_err();
     assert!(e.to_string().contains("no UART"), "{e}");
     assert!(refused(e));
-    let (mut link, _) = greeted(rtl::open(Machine::DEFAULT, None).unwrap().0);
+    let (mut link, _) = greeted(rtl::open(Machine::DEFAULT, None, 1).unwrap().0);
     assert!(refused(link.change_baud(100 << 16, 1_000_000).unwrap_err()));
     // and one with a UART refuses what it cannot do
     let (mut link, _) = greeted(serial());
