@@ -233,7 +233,8 @@ impl Logic for VectorEngine {
         self.issue.iw_wv_en.next = self.iw_wv_en.val();
         self.issue.iw_wv.next = self.iw_wv.val();
         self.issue.done_m.next = self.done_m.val();
-        self.issue.done_v.next = self.writer.done_next.val();
+        self.issue.done_v.next = self.writer.done.val();
+        self.issue.finish.next = self.writer.finish.val();
         self.reading.next = self.reader[0].active.val() | self.reader[1].active.val() | self.reader[2].active.val();
         self.issue.reading.next = self.reading.val();
         self.issue.taken.next = self.execute.take.val();

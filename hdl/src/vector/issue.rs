@@ -33,8 +33,10 @@ pub struct Issue {
     pub iw_wv: Signal<In, Bits<8>>,
     /// Completed matrix instructions.
     pub done_m: Signal<In, Bits<8>>,
-    /// Completed vector instructions, those that complete in this cycle included.
+    /// Completed vector instructions.
     pub done_v: Signal<In, Bits<8>>,
+    /// One more of them ends in this cycle.
+    pub finish: Signal<In, Bit>,
     /// A reader has requests left.
     pub reading: Signal<In, Bit>,
     /// The lanes and the writer have copied what they need.
@@ -67,6 +69,7 @@ pub struct Issue {
     wm: DFF<Bits<8>>,
     wv_en: DFF<Bit>,
     wv: DFF<Bits<8>>,
+    wv_less: DFF<Bits<8>>,
     trap_q: DFF<Bit>,
     cause_q: DFF<Bits<8>>,
     info_q: DFF<Bits<32>>,
@@ -74,6 +77,8 @@ pub struct Issue {
     full: Signal<Local, Bit>,
     past_m: Signal<Local, Bits<8>>,
     past_v: Signal<Local, Bits<8>>,
+    less_v: Signal<Local, Bits<8>>,
+    held_v: Signal<Local, Bit>,
     clear: Signal<Local, Bit>,
     may_start: Signal<Local, Bit>,
     good: Signal<Local, Bit>,
@@ -101,6 +106,10 @@ impl Issue {
             iw_wv: Default::default(),
             done_m: Default::default(),
             done_v: Default::default(),
+            finish: Default::default(),
+            less_v: Default::default(),
+            wv_less: Default::default(),
+            held_v: Default::default(),
             reading: Default::default(),
             taken: Default::default(),
             word: many(12),
@@ -145,7 +154,9 @@ impl Logic for Issue {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module vector_issue");
-        dff_setup!(self, clock, slot, begun, pc_q, wm_en, wm, wv_en, wv, trap_q, cause_q, info_q, bad_code, bad_size);
+        dff_setup!(
+            self, clock, slot, begun, pc_q, wm_en, wm, wv_en, wv, wv_less, trap_q, cause_q, info_q, bad_code, bad_size
+        );
         // `slot` is one-hot with bit 0 inverted (so that it starts at zero): bit k, the next word is word k; bit 12, full.
         self.full.next = self.slot.q.val().get_bit(12);
         self.accept.next = self.iw_valid.val() & !self.full.val();
@@ -162,6 +173,7 @@ impl Logic for Issue {
             self.wm.d.next = self.iw_wm.val();
             self.wv_en.d.next = self.iw_wv_en.val();
             self.wv.d.next = self.iw_wv.val();
+            self.wv_less.d.next = self.iw_wv.val() - 1;
         }
         for i in 1..12 {
             if self.accept.val() & self.slot.q.val().get_bit(i) {
@@ -173,9 +185,15 @@ impl Logic for Issue {
         }
 
         self.past_m.next = self.done_m.val() - self.wm.q.val();
+        // The instruction that ends in this cycle is known last: what it changes is ready beside, so that it only selects.
         self.past_v.next = self.done_v.val() - self.wv.q.val();
+        self.less_v.next = self.done_v.val() - self.wv_less.q.val();
+        self.held_v.next = self.past_v.val().get_bit(7);
+        if self.finish.val() {
+            self.held_v.next = self.less_v.val().get_bit(7);
+        }
         self.clear.next =
-            !(self.wm_en.q.val() & self.past_m.val().get_bit(7)) & !(self.wv_en.q.val() & self.past_v.val().get_bit(7));
+            !(self.wm_en.q.val() & self.past_m.val().get_bit(7)) & !(self.wv_en.q.val() & self.held_v.val());
         self.may_start.next =
             self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val() & self.clear.val();
 

@@ -87,8 +87,8 @@ pub struct Writer {
     pub sreg_index: Signal<Out, Bits<4>>,
     /// Completed instructions.
     pub done: Signal<Out, Bits<8>>,
-    /// The same, those that complete in this cycle included.
-    pub done_next: Signal<Out, Bits<8>>,
+    /// One ends in this cycle.
+    pub finish: Signal<Out, Bit>,
     /// Flags that a non-finite value sets.
     pub flag_set: Signal<Out, Bits<4>>,
     /// Address of the instruction.
@@ -142,7 +142,6 @@ pub struct Writer {
     granted: Vec<Signal<Local, Bit>>,
     written: Vec<Signal<Local, Bit>>,
     gone: Signal<Local, Bit>,
-    finish: Signal<Local, Bit>,
     load: Signal<Local, Bit>,
     plus: Signal<Local, Bits<8>>,
     d_bad: Signal<Local, Bit>,
@@ -203,7 +202,6 @@ impl Writer {
             sreg_we: Default::default(),
             sreg_index: Default::default(),
             done: Default::default(),
-            done_next: Default::default(),
             flag_set: Default::default(),
             flag_pc: Default::default(),
             flag_addr: Default::default(),
@@ -421,9 +419,7 @@ impl Logic for Writer {
         self.sreg_index.next = self.sreg_q.q.val();
 
         self.plus.next = self.done_q.q.val() + 1;
-        self.done_next.next = self.done_q.q.val();
         if self.finish.val() {
-            self.done_next.next = self.plus.val();
             self.done_q.d.next = self.plus.val();
         }
         self.done.next = self.done_q.q.val();
