@@ -405,7 +405,7 @@ mod tests {
             ("vector_lanes = 2\n", "vector_lane = 2\n", "unknown field `vector_lane`"),
             ("hmem_words = 32768", "hmem_words = 524288", "block RAMs, and the 45k has 108 (216 kB)"),
             ("device = \"45k\"", "device = \"60k\"", "`device` is \"60k\""),
-            ("core_mhz = 50.0", "core_mhz = 3.0", "makes no 3 MHz from 25 MHz"),
+            ("core_mhz = 45.0", "core_mhz = 3.0", "makes no 3 MHz from 25 MHz"),
             ("pin = \"L4\"", "pin = \"M1\"", "`rxd` and `txd` are both at M1"),
             ("pin = \"L4\"", "pin = \"L4;\"", "`txd` is no pin"),
             ("tool = \"fujprog\"", "tool = \"magic\"", "unknown variant `magic`"),
