@@ -286,8 +286,8 @@ impl<'a> Run<'a> {
             let lr = schedule.rate(hyper.lr, position.steps - position.skipped);
             position.steps += 1;
             position.step_in_epoch += 1;
-            position.cycles += u64::from(reply.passed);
-            position.epoch_cycles += u64::from(reply.passed);
+            position.cycles += u64::from(reply.cycles);
+            position.epoch_cycles += u64::from(reply.cycles);
             position.rows += rows as u64;
             position.skipped += u64::from(reply.outcome != Outcome::Updated);
             position.split.add(&reply.counters);
@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
                 loss_scale: f64::exp2(f64::from(reply.exponent_used)),
                 outcome: outcome_name(reply.outcome),
                 skipped: position.skipped,
-                cycles: has_cycles.then_some(u64::from(reply.passed)),
+                cycles: has_cycles.then_some(u64::from(reply.cycles)),
                 lr,
                 grad_norm: (norm && reply.outcome == Outcome::Updated).then_some(reply.grad_norm),
             };
