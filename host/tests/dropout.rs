@@ -1,10 +1,12 @@
 //! Dropout: gradients with a mask, on the device and in the reference; runs that resume.
 
 mod bench;
+mod stop_after;
 
 use std::path::{Path, PathBuf};
 
 use bench::{Bench, MOMENTUM, doubles, largest, pixels, rounded};
+use stop_after::StopAfter;
 use systole::compile::{self, PADDED_LABEL};
 use systole::data::dropout::{Moment, kept};
 use systole::driver::device::DeviceOptions;
@@ -12,7 +14,7 @@ use systole::error::Error;
 use systole::graph::{Graph, initialize, parse_file};
 use systole::reference;
 use systole::run::checkpoint::{Checkpoint, FILE};
-use systole::run::{Progress, Silent, Step, TrainOptions, TrainReport, train};
+use systole::run::{Silent, TrainOptions, TrainReport, train};
 use systole_isa::machine::Machine;
 use systole_isa::{flag, sreg};
 
@@ -177,16 +179,6 @@ fn options(runs: &Path) -> TrainOptions {
     }
 }
 
-struct StopAfter(u64, bool);
-impl Progress for StopAfter {
-    fn step(&mut self, s: &Step) {
-        self.1 = s.step >= self.0;
-    }
-    fn interrupted(&self) -> bool {
-        self.1
-    }
-}
-
 fn outcome(r: &TrainReport) -> (String, Vec<String>) {
     let folder = Path::new(&r.run_dir);
     let sums = Checkpoint::load(&folder.join(FILE)).unwrap().fact("sha256").unwrap().to_string();
@@ -204,7 +196,7 @@ fn a_run_resumes_with_the_masks_that_it_would_have_had() {
         for at in [1, whole.steps / 2 - 3, whole.steps / 2, whole.steps / 2 + 4] {
             let name = format!("stopped-{accumulate}-{at}");
             let first = TrainOptions { name: Some(name.clone()), checkpoint_every: Some(5), ..base.clone() };
-            let stopped = train(&first, &mut StopAfter(at, false)).unwrap_err();
+            let stopped = train(&first, &mut StopAfter::new(at)).unwrap_err();
             assert!(matches!(stopped, Error::Interrupted { .. }), "{stopped}");
             let resume: Option<PathBuf> = Some(runs.path().join(name));
             let resumed = train(&TrainOptions { resume, ..base.clone() }, &mut Silent).unwrap();

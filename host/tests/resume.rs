@@ -1,16 +1,19 @@
 //! A run that stops anywhere and is continued ends as if it had never stopped: weights, losses, scales, metrics.
 
+mod stop_after;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use stop_after::StopAfter;
 use systole::driver::device::DeviceOptions;
 use systole::error::Error;
 use systole::run::checkpoint::{Checkpoint, FILE};
 use systole::run::evaluate::{evaluate, export};
-use systole::run::{LossScale, Progress, Silent, Step, TrainOptions, TrainReport, train};
+use systole::run::{LossScale, Silent, TrainOptions, TrainReport, train};
 
 const SEED: u64 = 20;
 
@@ -26,17 +29,6 @@ fn options(runs: &Path) -> TrainOptions {
         loss_scale_init: 24,
         growth_interval: 10,
         ..TrainOptions::default()
-    }
-}
-
-/// Stops a run after a step, as Ctrl-C does.
-struct StopAfter(u64, bool);
-impl Progress for StopAfter {
-    fn step(&mut self, s: &Step) {
-        self.1 = s.step >= self.0;
-    }
-    fn interrupted(&self) -> bool {
-        self.1
     }
 }
 
@@ -77,7 +69,7 @@ fn stopped_at_any_step() {
         for point in points.chain([1, whole.steps / 2, whole.steps / 2 + 1, whole.steps]) {
             let name = format!("stopped-{momentum}-{point}");
             let first = TrainOptions { name: Some(name.clone()), checkpoint_every: Some(7), ..base.clone() };
-            let stopped = train(&first, &mut StopAfter(point, false)).unwrap_err();
+            let stopped = train(&first, &mut StopAfter::new(point)).unwrap_err();
             let folder = folder_of(&stopped, runs.path(), &name);
             let at = Checkpoint::load(&folder.join(FILE)).unwrap().position().unwrap();
             assert_eq!(at.steps, point, "Ctrl-C writes a checkpoint of that very step");

@@ -1,18 +1,12 @@
 //! A run moves from the model to the hardware, and back, in the middle of an epoch.
 
+#[path = "../../host/tests/stop_after/mod.rs"]
+mod stop_after;
+
+use stop_after::StopAfter;
 use systole::driver::device::DeviceOptions;
 use systole::error::Error;
-use systole::run::{Progress, Silent, Step, TrainOptions, train};
-
-struct StopAfter(u64, bool);
-impl Progress for StopAfter {
-    fn step(&mut self, s: &Step) {
-        self.1 = s.step >= self.0;
-    }
-    fn interrupted(&self) -> bool {
-        self.1
-    }
-}
+use systole::run::{Silent, TrainOptions, train};
 
 /// Trains on changing devices and compares with a run that stays on `model`. `stages`: (device, lanes, stopped after this step).
 fn wander(model: &str, stages: &[(&str, u32, u64)]) {
@@ -36,7 +30,7 @@ fn wander(model: &str, stages: &[(&str, u32, u64)]) {
             0 => options.name = Some("wanderer".into()),
             _ => options.resume = Some(folder.clone()),
         }
-        let e = train(&options, &mut StopAfter(stop, false)).expect_err("it is stopped");
+        let e = train(&options, &mut StopAfter::new(stop)).expect_err("it is stopped");
         assert!(matches!(e, Error::Interrupted { .. }), "{device}: {e}");
     }
     let last = train(&TrainOptions { resume: Some(folder), ..base("rtl", 8) }, &mut Silent).expect("the rest");

@@ -9,6 +9,7 @@
 //! A subnormal's exponent counts as 1; the shift that normalises the sum finds its distance on the way, and stops where the
 //! exponent would fall below that.
 
+use super::ShiftSticky;
 use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -39,17 +40,7 @@ pub struct Fadd {
     s1_subtract: DFF<Bit>,
     s1_inf: DFF<Bit>,
     s1_nan: DFF<Bit>,
-    d16: Signal<Local, Bits<26>>,
-    d8: Signal<Local, Bits<26>>,
-    d4: Signal<Local, Bits<26>>,
-    d2: Signal<Local, Bits<26>>,
-    d1: Signal<Local, Bits<26>>,
-    d0: Signal<Local, Bits<26>>,
-    lost16: Signal<Local, Bit>,
-    lost8: Signal<Local, Bit>,
-    lost4: Signal<Local, Bit>,
-    lost2: Signal<Local, Bit>,
-    lost1: Signal<Local, Bit>,
+    align: ShiftSticky<26>,
     s2_big: DFF<Bits<24>>,
     s2_small: DFF<Bits<26>>,
     s2_sticky: DFF<Bit>,
@@ -156,41 +147,11 @@ impl Logic for Fadd {
         self.s1_inf.d.next = self.big_exp.val().all();
         self.s1_nan.d.next = (self.big.val().get_bits::<31>(0) > 0x7f800000)
             | (self.small_exp.val().all() & (self.x.val().get_bit(31) ^ self.y.val().get_bit(31)));
-        // Stage 2: the shift, and beside each of its steps whether that loses a one.
-        self.d16.next = bit_cast::<26, 24>(self.s1_small.q.val()) << 2;
-        self.d8.next = self.d16.val();
-        self.lost16.next = false;
-        if self.s1_distance.q.val().get_bit(4) {
-            self.d8.next = self.d16.val() >> 16;
-            self.lost16.next = self.d16.val().get_bits::<16>(0).any();
-        }
-        self.d4.next = self.d8.val();
-        self.lost8.next = false;
-        if self.s1_distance.q.val().get_bit(3) {
-            self.d4.next = self.d8.val() >> 8;
-            self.lost8.next = self.d8.val().get_bits::<8>(0).any();
-        }
-        self.d2.next = self.d4.val();
-        self.lost4.next = false;
-        if self.s1_distance.q.val().get_bit(2) {
-            self.d2.next = self.d4.val() >> 4;
-            self.lost4.next = self.d4.val().get_bits::<4>(0).any();
-        }
-        self.d1.next = self.d2.val();
-        self.lost2.next = false;
-        if self.s1_distance.q.val().get_bit(1) {
-            self.d1.next = self.d2.val() >> 2;
-            self.lost2.next = self.d2.val().get_bits::<2>(0).any();
-        }
-        self.d0.next = self.d1.val();
-        self.lost1.next = false;
-        if self.s1_distance.q.val().get_bit(0) {
-            self.d0.next = self.d1.val() >> 1;
-            self.lost1.next = self.d1.val().get_bit(0);
-        }
-        self.s2_small.d.next = self.d0.val();
-        self.s2_sticky.d.next =
-            self.lost16.val() | self.lost8.val() | self.lost4.val() | self.lost2.val() | self.lost1.val();
+        // Stage 2: beyond 31 places everything is lost.
+        self.align.x.next = bit_cast::<26, 24>(self.s1_small.q.val()) << 2;
+        self.align.by.next = self.s1_distance.q.val().get_bits::<5>(0);
+        self.s2_small.d.next = self.align.y.val();
+        self.s2_sticky.d.next = self.align.lost.val();
         if self.s1_distance.q.val().get_bits::<3>(5).any() {
             self.s2_small.d.next = bits::<26>(0);
             self.s2_sticky.d.next = self.s1_small.q.val().any();

@@ -10,7 +10,7 @@
 //! `s − 126 − zeros(P)`. Where that is below 1 the product is shifted left by only `s − 127`, or right by its negative: so
 //! subnormals, in or out, take the same path.
 
-use super::Multiply;
+use super::{Multiply, ShiftSticky};
 use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -83,17 +83,8 @@ pub struct Fmul {
     n1: Signal<Local, Bits<48>>,
     left: Signal<Local, Bits<10>>,
     exp: Signal<Local, Bits<10>>,
-    r16: Signal<Local, Bits<25>>,
-    r8: Signal<Local, Bits<25>>,
-    r4: Signal<Local, Bits<25>>,
-    r2: Signal<Local, Bits<25>>,
-    r1: Signal<Local, Bits<25>>,
+    to_right: ShiftSticky<25>,
     moved: Signal<Local, Bits<25>>,
-    lost16: Signal<Local, Bit>,
-    lost8: Signal<Local, Bit>,
-    lost4: Signal<Local, Bit>,
-    lost2: Signal<Local, Bit>,
-    lost1: Signal<Local, Bit>,
     s4_frac: DFF<Bits<23>>,
     s4_exp: DFF<Bits<8>>,
     s4_guard: DFF<Bit>,
@@ -216,46 +207,13 @@ impl Logic for Fmul {
             | (bit_cast::<10, 1>(self.t2.val().into()) << 1)
             | bit_cast::<10, 1>(self.t1.val().into());
         self.exp.next = self.s3_exp.q.val() - self.left.val();
-        // The significand and the bit below it, to the right: beside each step whether it loses a one. 25 and more lose all.
-        self.r16.next = self.n1.val().get_bits::<25>(23);
-        self.r8.next = self.r16.val();
-        self.lost16.next = false;
-        if self.s3_right.q.val().get_bit(4) {
-            self.r8.next = self.r16.val() >> 16;
-            self.lost16.next = self.r16.val().get_bits::<16>(0).any();
-        }
-        self.r4.next = self.r8.val();
-        self.lost8.next = false;
-        if self.s3_right.q.val().get_bit(3) {
-            self.r4.next = self.r8.val() >> 8;
-            self.lost8.next = self.r8.val().get_bits::<8>(0).any();
-        }
-        self.r2.next = self.r4.val();
-        self.lost4.next = false;
-        if self.s3_right.q.val().get_bit(2) {
-            self.r2.next = self.r4.val() >> 4;
-            self.lost4.next = self.r4.val().get_bits::<4>(0).any();
-        }
-        self.r1.next = self.r2.val();
-        self.lost2.next = false;
-        if self.s3_right.q.val().get_bit(1) {
-            self.r1.next = self.r2.val() >> 2;
-            self.lost2.next = self.r2.val().get_bits::<2>(0).any();
-        }
-        self.moved.next = self.r1.val();
-        self.lost1.next = false;
-        if self.s3_right.q.val().get_bit(0) {
-            self.moved.next = self.r1.val() >> 1;
-            self.lost1.next = self.r1.val().get_bit(0);
-        }
+        // The significand and the bit below it, to the right; 25 and more lose all.
+        self.to_right.x.next = self.n1.val().get_bits::<25>(23);
+        self.to_right.by.next = self.s3_right.q.val();
+        self.moved.next = self.to_right.y.val();
         self.s4_frac.d.next = self.moved.val().get_bits::<23>(1);
         self.s4_guard.d.next = self.moved.val().get_bit(0);
-        self.s4_sticky.d.next = self.n1.val().get_bits::<23>(0).any()
-            | self.lost16.val()
-            | self.lost8.val()
-            | self.lost4.val()
-            | self.lost2.val()
-            | self.lost1.val();
+        self.s4_sticky.d.next = self.n1.val().get_bits::<23>(0).any() | self.to_right.lost.val();
         self.s4_exp.d.next = bits::<8>(0);
         if self.moved.val().get_bit(24) {
             self.s4_exp.d.next = self.exp.val().get_bits::<8>(0);

@@ -10,6 +10,7 @@
 //! | [`PsumAdd`] | the array's adder, on the partial-sum form | L, a parameter |
 //! | [`PsumEncode`], [`PsumDecode`] | FP32 to partial-sum form, and back | combinational |
 //! | [`Fmul`], [`Fadd`] | complete binary32 product and sum | [`FMUL_LATENCY`], [`FADD_LATENCY`] |
+//! | [`ShiftSticky`] | shift to the right, and whether that lost a one | combinational |
 //! | [`HalfToSingle`] | FP16 to FP32, scaled by a power of two | combinational |
 //! | [`SingleToHalf`] | FP32 to FP16, with a flag for what is not finite | [`TO_HALF_LATENCY`] |
 
@@ -22,6 +23,7 @@ mod product;
 mod psum_add;
 mod psum_form;
 mod recode;
+mod shift_sticky;
 mod single_to_half;
 
 pub use cut::Cut;
@@ -33,6 +35,7 @@ pub use product::{PRODUCT_LATENCY, Product};
 pub use psum_add::{PSUM_LATENCIES, PsumAdd};
 pub use psum_form::{PsumDecode, PsumEncode};
 pub use recode::Recode;
+pub use shift_sticky::ShiftSticky;
 pub use single_to_half::{SingleToHalf, TO_HALF_LATENCY};
 
 /// The one FP32 NaN.

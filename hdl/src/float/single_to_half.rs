@@ -4,6 +4,7 @@
 //!  single ── shift for subnormals, sticky ──[1]── round, classes ──[2]──> half, nonfinite
 //! ```
 
+use super::ShiftSticky;
 use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -25,7 +26,7 @@ pub struct SingleToHalf {
     exp: Signal<Local, Bits<8>>,
     sig: Signal<Local, Bits<24>>,
     shift: Signal<Local, Bits<4>>,
-    mask: Signal<Local, Bits<24>>,
+    to_right: ShiftSticky<24>,
     shifted: Signal<Local, Bits<24>>,
     s1_frac: DFF<Bits<10>>,
     s1_exp: DFF<Bits<5>>,
@@ -62,11 +63,12 @@ impl Logic for SingleToHalf {
         } else {
             self.s1_exp.d.next = bit_cast::<5, 8>(self.exp.val() - 112);
         }
-        self.mask.next = (bits::<24>(1) << self.shift.val()) - 1;
-        self.shifted.next = self.sig.val() >> self.shift.val();
+        self.to_right.x.next = self.sig.val();
+        self.to_right.by.next = bit_cast::<5, 4>(self.shift.val());
+        self.shifted.next = self.to_right.y.val();
         self.s1_frac.d.next = self.shifted.val().get_bits::<10>(13);
         self.s1_guard.d.next = self.shifted.val().get_bit(12);
-        self.s1_sticky.d.next = self.shifted.val().get_bits::<12>(0).any() | (self.sig.val() & self.mask.val()).any();
+        self.s1_sticky.d.next = self.shifted.val().get_bits::<12>(0).any() | self.to_right.lost.val();
         self.s1_sign.d.next = self.single.val().get_bit(31);
         self.s1_inf.d.next = self.exp.val() >= 143;
         self.s1_nan.d.next = self.exp.val().all() & self.single.val().get_bits::<23>(0).any();

@@ -6,7 +6,7 @@ use rust_hdl_widgets::prelude::*;
 use systole_isa::machine::Machine;
 
 /// Walks the lanes of the first access that was out of range, one a cycle, to the first lane that is outside. One unit serves
-/// all memories: only the first trap of a run is reported, and firmware takes longer to ask than N cycles.
+/// all memories: only the first trap of a run is reported, and it is not shown while this is `busy`.
 #[derive(LogicBlock)]
 pub struct RangeSearch {
     /// Clock.

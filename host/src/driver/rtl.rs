@@ -39,8 +39,10 @@ pub fn time_build(machine: Machine, threads: u32) -> Result<f64> {
     let scratch = std::env::temp_dir().join(format!("systole-build-{}", std::process::id()));
     let variant = Variant { traces: false, threads };
     let seconds = rtl::time_build(&RtlOptions::new(machine).options, machine, variant, &scratch).map_err(failed);
-    std::fs::remove_dir_all(&scratch).map_err(Error::io("delete", &scratch))?;
-    seconds
+    let removed = std::fs::remove_dir_all(&scratch).map_err(Error::io("delete", &scratch));
+    // a build that failed is what went wrong, even where it left nothing to delete
+    let seconds = seconds?;
+    removed.map(|()| seconds)
 }
 
 /// Builds Verilator, firmware and simulator for `machine`, if they are not there yet. Says on stderr what takes long.

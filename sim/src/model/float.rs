@@ -2,7 +2,7 @@
 
 use systole_isa::{NAN16, NAN32};
 
-use super::simd::{EIGHT, leveled, narrow8, widen8};
+use super::simd::{EIGHT, convert, leveled, narrow8, widen8};
 
 const SIGN32: u32 = 0x8000_0000;
 const INF32: u32 = 0x7f80_0000;
@@ -74,17 +74,7 @@ leveled! {
             match inner {
                 1 => {
                     let from = &half[at..at + row.len()];
-                    let mut done = 0;
-                    if HW {
-                        let (eights, into) = (from.as_chunks::<EIGHT>().0, row.as_chunks_mut::<EIGHT>().0);
-                        for (t, f) in into.iter_mut().zip(eights) {
-                            *t = widen8(f).map(canonical);
-                        }
-                        done = EIGHT * eights.len();
-                    }
-                    for (t, &f) in row[done..].iter_mut().zip(&from[done..]) {
-                        *t = widen(f);
-                    }
+                    convert::<HW, _, _>(from, row, |f| widen8(f).map(canonical), widen);
                 }
                 0 => row.fill(widen(half[at])),
                 _ => {
@@ -100,17 +90,8 @@ leveled! {
 /// [`narrow`] over slices of one length, for bodies of [`leveled`].
 #[inline(always)]
 pub fn narrow_each<const HW: bool>(from: &[u32], to: &mut [u16]) {
-    let mut done = 0;
-    if HW {
-        let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
-        for (t, f) in into.iter_mut().zip(eights) {
-            *t = narrow8(&f.map(f32::from_bits)).map(|h| if h & 0x7fff > INF16 { NAN16 } else { h });
-        }
-        done = EIGHT * eights.len();
-    }
-    for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
-        *t = narrow(f);
-    }
+    let one_nan = |h| if h & 0x7fff > INF16 { NAN16 } else { h };
+    convert::<HW, _, _>(from, to, |f| narrow8(&f.map(f32::from_bits)).map(one_nan), narrow);
 }
 
 leveled! {
@@ -123,18 +104,9 @@ leveled! {
 leveled! {
     /// Bytes times `power`, rounded to FP16; slices of one length.
     pub fn<HW> narrow_bytes(from: &[u8], power: f32, to: &mut [u16]) {
-        let mut done = 0;
-        if HW {
-            let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
-            for (t, f) in into.iter_mut().zip(eights) {
-                // (a byte times a power of two is no NaN)
-                *t = narrow8(&f.map(|b| f32::from(b) * power));
-            }
-            done = EIGHT * eights.len();
-        }
-        for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
-            *t = narrow((f32::from(f) * power).to_bits());
-        }
+        let scaled = |b| f32::from(b) * power;
+        // (a byte times a power of two is no NaN)
+        convert::<HW, _, _>(from, to, |f: &[u8; EIGHT]| narrow8(&f.map(scaled)), |b| narrow(scaled(b).to_bits()));
     }
 }
 

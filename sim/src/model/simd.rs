@@ -109,6 +109,27 @@ pub fn mul_add<const HW: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// Elements that [`widen8`] and [`narrow8`] take.
 pub const EIGHT: usize = 8;
 
+/// Converts slices of one length: eight elements at a time by `eight` where `HW` of [`leveled`] is true, the rest by `one`.
+#[inline(always)]
+pub fn convert<const HW: bool, A: Copy, B>(
+    from: &[A],
+    to: &mut [B],
+    eight: impl Fn(&[A; EIGHT]) -> [B; EIGHT],
+    one: impl Fn(A) -> B,
+) {
+    let mut done = 0;
+    if HW {
+        let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
+        for (t, f) in into.iter_mut().zip(eights) {
+            *t = eight(f);
+        }
+        done = EIGHT * eights.len();
+    }
+    for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
+        *t = one(f);
+    }
+}
+
 /// Eight FP16 numbers as FP32, exactly; a NaN becomes some NaN. Only where `HW` of [`leveled`] is true.
 #[inline(always)]
 pub fn widen8(from: &[u16; EIGHT]) -> [f32; EIGHT] {

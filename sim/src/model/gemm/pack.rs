@@ -2,7 +2,7 @@
 
 use crate::model::float;
 use crate::model::memory::{Bank, Grid, Memory};
-use crate::model::simd::{EIGHT, leveled, transpose8, widen8};
+use crate::model::simd::{EIGHT, convert, leveled, transpose8, widen8};
 
 /// FP16 elements of an operand: (i, j) is `start + i·outer + j·inner` in `hmem`, or in what was gathered from it.
 #[derive(Clone, Copy)]
@@ -48,17 +48,7 @@ impl Matrix {
 /// Neighbours as FP32.
 #[inline(always)]
 fn widen_each<const HW: bool>(from: &[u16], to: &mut [f32]) {
-    let mut done = 0;
-    if HW {
-        let (eights, into) = (from.as_chunks::<EIGHT>().0, to.as_chunks_mut::<EIGHT>().0);
-        for (t, f) in into.iter_mut().zip(eights) {
-            *t = widen8(f);
-        }
-        done = EIGHT * eights.len();
-    }
-    for (t, &f) in to[done..].iter_mut().zip(&from[done..]) {
-        *t = f32::from_bits(float::widen(f));
-    }
+    convert::<HW, _, _>(from, to, widen8, |h| f32::from_bits(float::widen(h)));
 }
 
 /// One panel, `[k][cols]`, of which the first `lanes` columns are there; the others keep what they hold.
