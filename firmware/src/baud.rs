@@ -24,6 +24,8 @@ pub(crate) enum Rate {
 
 impl<H: Hardware> Firmware<H> {
     /// `Baud`: answers at the old rate, then changes.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn baud(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 2)?;
         let (divisor, cycles) = (self.word(f, 0), self.word(f, 1));

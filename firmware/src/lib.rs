@@ -5,6 +5,9 @@
 //! It allocates nothing, never blocks (every wait is a state that [`Firmware::poll`] looks at again) and does not panic on
 //! anything that comes over the link.
 //!
+//! Between two steps the engines wait for this code, and the soft core's instruction cache holds 4 KiB: it takes longer to fetch
+//! a line than to execute it. So what a training step does not need is `#[cold]`, out of the way of what it does.
+//!
 //! | module | what |
 //! |---|---|
 //! | [`hardware`] | the trait between policy and machine |
@@ -66,6 +69,8 @@ pub struct Firmware<H: Hardware> {
     pub(crate) flight: Option<run::Flight>,
     /// The step after the one in flight.
     pub(crate) prepared: Option<run::Prepared>,
+    /// What is to be written before the segments of a request start, the prepared step's where there is one.
+    pub(crate) writes: run::Writes,
     /// What went wrong after its request had been answered.
     pub(crate) late: Option<requests::Failure>,
     pub(crate) requests: u32,
@@ -89,6 +94,7 @@ impl<H: Hardware> Firmware<H> {
             transfer: None,
             flight: None,
             prepared: None,
+            writes: run::Writes::NONE,
             late: None,
             requests: 0,
             rate: baud::Rate::Steady,

@@ -113,6 +113,8 @@ impl Link {
     }
 
     /// Restarts the numbering after `seq` and forgets all replies.
+    #[cold]
+    #[inline(never)]
     pub fn restart(&mut self, seq: u8) {
         self.expected = seq.wrapping_add(1);
         self.nak_sent = false;
@@ -122,6 +124,8 @@ impl Link {
     }
 
     /// Asks for the expected frame, once until it comes.
+    #[cold]
+    #[inline(never)]
     pub fn nak<H: Hardware>(&mut self, hw: &mut H, reason: NakReason) {
         if !self.nak_sent {
             self.nak_sent = true;
@@ -168,6 +172,8 @@ impl Link {
     }
 
     /// Sends a notice of header and no body; dropped where the ring is full (the host's timeouts cover that).
+    #[cold]
+    #[inline(never)]
     pub fn notice<H: Hardware>(&mut self, hw: &mut H, kind: Kind, seq: u8, aux: u16) {
         if self.can_send(hw, HEADER) {
             self.put(hw, frame::header(kind as u8, seq, aux), &[]);
@@ -176,31 +182,47 @@ impl Link {
 
     /// Sends and keeps the reply to request `kind`, number `seq`. The caller has made sure that it fits.
     pub fn reply<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, words: &[u32]) {
-        self.keep(kind | REPLY, seq, words);
-        self.put(hw, frame::header(kind | REPLY, seq, 0), words);
+        self.answer(hw, kind | REPLY, seq, words);
     }
 
     /// Sends and keeps the reply to a request that failed.
+    #[cold]
+    #[inline(never)]
     pub fn fail<H: Hardware>(&mut self, hw: &mut H, seq: u8, code: ErrorCode, detail: [u32; 2]) {
         crate::log::warning!("request {=u8} failed: code {=u32}", seq, code as u32);
         let words = [code as u32, detail[0], detail[1]];
-        self.keep(Kind::Error as u8, seq, &words);
-        self.put(hw, frame::header(Kind::Error as u8, seq, 0), &words);
+        self.answer(hw, Kind::Error as u8, seq, &words);
     }
 
-    fn keep(&mut self, kind: u8, seq: u8, words: &[u32]) {
+    /// Sends words and keeps them, each at once where it is at hand: the soft core does this once per request.
+    fn answer<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, words: &[u32]) {
+        let mask = self.tx_mask;
+        let mut at = self.tx_head;
+        let mut put = |word: u32| {
+            hw.tx_word(at, word);
+            at = (at + 4) & mask;
+        };
+        put((HEADER + 4 * words.len()) as u32);
+        put(u32::from_le_bytes(frame::header(kind, seq, 0)));
         let slot = &mut self.cache[seq as usize % WINDOW];
         slot.valid = words.len() <= CACHE_WORDS;
         if slot.valid {
-            slot.kind = kind;
-            slot.seq = seq;
-            slot.aux = 0;
-            slot.len = words.len() as u8;
-            slot.words[..words.len()].copy_from_slice(words);
+            (slot.kind, slot.seq, slot.aux, slot.len) = (kind, seq, 0, words.len() as u8);
         }
+        for (kept, &word) in slot.words.iter_mut().zip(words) {
+            *kept = word;
+            put(word);
+        }
+        for &word in words.iter().skip(CACHE_WORDS) {
+            put(word);
+        }
+        self.tx_head = at;
+        hw.write(regs::TX_HEAD, at);
     }
 
     /// Answers a repeated request from the cache, if its answer is there.
+    #[cold]
+    #[inline(never)]
     pub fn repeat<H: Hardware>(&mut self, hw: &mut H, seq: u8) -> bool {
         let c = self.cache[seq as usize % WINDOW];
         if !c.valid || c.seq != seq {

@@ -100,6 +100,8 @@ impl<H: Hardware> Firmware<H> {
     }
 
     /// A request that was executed already: its reply must have been lost.
+    #[cold]
+    #[inline(never)]
     fn repeat(&mut self, f: &Received, kind: Option<Kind>, idle: bool) -> bool {
         let in_flight = self.flight.as_ref().is_some_and(|x| x.seq == f.seq && !x.replied)
             || self.prepared.as_ref().is_some_and(|x| x.seq == f.seq);
@@ -167,6 +169,8 @@ impl<H: Hardware> Firmware<H> {
         if f.body_len() >= want { Ok(()) } else { Err((ErrorCode::BadLength, [f.body_len(), want])) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn hello(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 3)?;
         let theirs = [self.word(f, 0), self.word(f, 1), self.word(f, 2)];
@@ -197,6 +201,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn abort(&mut self, f: &Received) -> Result<(), Failure> {
         self.abort_engines();
         if let Some(flight) = self.flight.take() {
@@ -259,6 +265,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn read(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 4)?;
         let b = self.block(f)?;
@@ -272,6 +280,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn fill(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 5)?;
         let b = self.block(f)?;
@@ -281,6 +291,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn define_segments(&mut self, f: &Received) -> Result<(), Failure> {
         self.at_least(f, 1)?;
         let n = self.word(f, 0);
@@ -302,6 +314,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn scaler_set(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 1 + scaler::WORDS)?;
         let index = self.word(f, 0);
@@ -317,6 +331,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn scaler_get(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 1)?;
         let index = self.word(f, 0);
@@ -326,6 +342,8 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn status(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 0)?;
         let mut w = [0; status::WORDS];

@@ -78,18 +78,16 @@ pub(crate) struct Prepared {
     segments: [(Segment, u32); 2],
     /// How many of them run.
     count: usize,
-    writes: Writes,
 }
 
-/// Registers to be written, and with what.
-#[derive(Clone, Copy)]
-struct Writes {
+/// Registers to be written, and with what. There is one list in all, filled in place: it is too large to be moved about.
+pub(crate) struct Writes {
     list: [(u32, u32); AREGS + SREGS + 3],
     len: usize,
 }
 
 impl Writes {
-    const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS + 3], len: 0 };
+    pub(crate) const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS + 3], len: 0 };
 
     fn add(&mut self, register: u32, value: u32) -> Result<(), Failure> {
         let room = self.list.len() as u32;
@@ -109,8 +107,9 @@ impl<H: Hardware> Firmware<H> {
         REPORTED.map(|c| self.hw.read(regs::COUNTER + 4 * c as u32))
     }
 
-    /// Checks and collects the (index, value) pairs that a request carries from body word `first` on.
-    fn collect(&mut self, f: &Received, counts: usize, first: usize, to: &mut Writes) -> Result<(), Failure> {
+    /// Checks the (index, value) pairs that a request carries from body word `first` on, and makes them the writes to come.
+    fn collect(&mut self, f: &Received, counts: usize, first: usize) -> Result<(), Failure> {
+        self.writes.len = 0;
         let n = self.word(f, counts);
         let (aregs, sregs) = ((n & 0xff) as usize, (n >> 8 & 0xff) as usize);
         let want = 4 * (first + 2 * (aregs + sregs)) as u32;
@@ -124,13 +123,13 @@ impl<H: Hardware> Firmware<H> {
                 return Err((ErrorCode::BadRegister, [index, i as u32]));
             }
             let value = self.word(f, first + 2 * i + 1);
-            to.add(base + 4 * index, value)?;
+            self.writes.add(base + 4 * index, value)?;
         }
         Ok(())
     }
 
-    fn write_all(&mut self, w: &Writes) {
-        for &(register, value) in &w.list[..w.len] {
+    fn write_all(&mut self) {
+        for &(register, value) in self.writes.list.iter().take(self.writes.len) {
             self.hw.write(register, value);
         }
     }
@@ -158,7 +157,7 @@ impl<H: Hardware> Firmware<H> {
     /// Launches a prepared step behind `before`, whose update has just ended. Its cycles and counters go on from the last
     /// reply, so that those of consecutive steps add up to all that passed.
     fn launch_prepared(&mut self, p: &Prepared, before: &Flight) {
-        self.write_all(&p.writes);
+        self.write_all();
         self.hw.write(regs::FLAGS, ALL_FLAGS);
         for &(s, unless) in &p.segments[..p.count] {
             self.push(s, unless);
@@ -191,12 +190,11 @@ impl<H: Hardware> Firmware<H> {
         let scaler = *self.scalers.get(index).ok_or((ErrorCode::BadScaler, [index as u32, MAX_SCALERS as u32]))?;
         let compute = self.segment(what >> 8 & 0xff)?;
         let update = self.segment(what >> 16 & 0xff)?;
-        let mut writes = Writes::NONE;
-        self.collect(f, step::WRITES, step::PAIRS, &mut writes)?;
+        self.collect(f, step::WRITES, step::PAIRS)?;
         let inv_batch = self.word(f, step::INV_BATCH);
-        writes.add(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch)?;
-        writes.add(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch))?;
-        writes.add(regs::EXP, -scaler.exponent as u32)?;
+        self.writes.add(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch)?;
+        self.writes.add(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch))?;
+        self.writes.add(regs::EXP, -scaler.exponent as u32)?;
         let deadline = self.word(f, step::DEADLINE);
         let work = Work::Step { scaler: index, more: what & step::MORE != 0, early: what & step::EARLY != 0 };
         // once a window has met an overflow there will be no update: what else it computes is for the loss alone
@@ -204,28 +202,31 @@ impl<H: Hardware> Firmware<H> {
         let count = if self.overflows[index].is_some() { 1 } else { 2 };
         if self.flight.is_some() {
             // the step before has been replied to, so scaler and window are what this one needs
-            self.prepared = Some(Prepared { seq: f.seq, kind: f.kind, work, deadline, segments, count, writes });
+            self.prepared = Some(Prepared { seq: f.seq, kind: f.kind, work, deadline, segments, count });
         } else {
-            self.write_all(&writes);
+            self.write_all();
             self.launch(f, work, deadline, &segments[..count]);
         }
         Ok(())
     }
 
     /// `Run`: one segment, no policy.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn run(&mut self, f: &Received) -> Result<(), Failure> {
         self.at_least(f, run::PAIRS)?;
         let index = self.word(f, run::SEGMENT);
         let segment = self.segment(index)?;
-        let mut writes = Writes::NONE;
-        self.collect(f, run::WRITES, run::PAIRS, &mut writes)?;
-        self.write_all(&writes);
+        self.collect(f, run::WRITES, run::PAIRS)?;
+        self.write_all();
         let deadline = self.word(f, run::DEADLINE);
         self.launch(f, Work::Run, deadline, &[(segment, 0)]);
         Ok(())
     }
 
     /// Stops and resets the engines; memory stays.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn abort_engines(&mut self) {
         self.hw.write(regs::ABORT, 1);
         for _ in 0..ABORT_POLLS {
@@ -275,6 +276,8 @@ impl<H: Hardware> Firmware<H> {
     }
 
     /// Tells the host that what was in flight has failed. Where its reply has been sent, the next request hears of it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn fail_flight(&mut self, flight: &Flight, (code, detail): Failure) {
         let waiting = self.prepared.take().map(|p| p.seq);
         match waiting {
@@ -369,6 +372,8 @@ impl<H: Hardware> Firmware<H> {
     }
 
     /// Program word and element address that first set a flag.
+    #[cold]
+    #[inline(never)]
     fn offender(&mut self, flag: usize) -> (u32, u32) {
         (self.hw.read(regs::FLAG_PC + 8 * flag as u32), self.hw.read(regs::FLAG_ADDR + 8 * flag as u32))
     }

@@ -75,6 +75,9 @@ fn half(bits: u16) -> f32 {
     if sign == 1 { -magnitude } else { magnitude }
 }
 
+/// Cycles from one step's reply to the next, 64-32-10 at batch 32, everything included.
+const PERIOD_LIMIT: u32 = 6_200;
+
 #[test]
 fn a_training_step_is_fast() {
     let device = open("rtl");
@@ -95,13 +98,15 @@ fn a_training_step_is_fast() {
             Ok(())
         })
         .expect("training");
-    for r in &replies[2..] {
+    // the last step has no batch behind it
+    for r in &replies[2..7] {
         let segments = r.counters[6];
-        println!("{} cycles from reply to reply, {segments} in segments, predicted {predicted}", r.cycles);
-        // firmware and link included; how many exactly depends a little on the compiler of the firmware
+        println!("{} cycles from reply to reply, {} from launch to reply, {segments} in segments", r.passed, r.cycles);
+        // how many exactly depends a little on the compiler of the firmware
+        assert!(r.passed <= PERIOD_LIMIT, "{}", r.passed);
         assert!(r.cycles <= 4_200, "{}", r.cycles);
         // (counters are read a little after the clock, so the two may differ either way)
-        assert!(r.cycles.saturating_sub(segments) * 20 < r.cycles, "firmware and link are to hide behind the engines");
+        assert!(r.cycles.saturating_sub(segments) * 20 < r.cycles, "firmware is to hide behind the engines");
         // what firmware takes between compute and the update's launch counts as the segment's
         assert!(predicted.abs_diff(u64::from(segments)) * 100 <= 10 * predicted);
     }

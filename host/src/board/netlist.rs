@@ -222,7 +222,7 @@ fn train(build: &Build, spec: &str, steps: usize, say: &mut dyn FnMut(&str)) -> 
     let mut replies = Vec::new();
     session.train(&data.train, &order, Hyper { lr: 0.05, momentum: 0.9 }, |_, _, reply| {
         // the cycle counter itself depends on when the host's bytes came
-        replies.push(StepReply { end_cycle: 0, ..*reply });
+        replies.push(StepReply { end_cycle: 0, passed: 0, ..*reply });
         say(&format!("step {}: loss {:.4}, {} cycles", replies.len(), reply.loss, reply.cycles));
         Ok(())
     })?;

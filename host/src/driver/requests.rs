@@ -137,8 +137,10 @@ pub struct StepReply {
     pub flag_pc: u32,
     /// Element address that it wrote (bit 31: FP32 memory).
     pub flag_addr: u32,
-    /// Cycles of the step.
+    /// Cycles of the step, from its launch (or the reply before, where it was prepared by then) to its reply.
     pub cycles: u32,
+    /// Cycles that passed from the reply before in the same training, whatever they were spent on; of the first, `cycles`.
+    pub passed: u32,
     /// Low half of the cycle counter at its end.
     pub end_cycle: u32,
     /// Counters 0..=6 of [`systole_isa::regs::Counter`] over the step, and 9 in the place of 7.
@@ -351,6 +353,7 @@ impl Link {
             flag_pc: r.word(step::FLAG_PC),
             flag_addr: r.word(step::FLAG_ADDR),
             cycles: r.word(step::CYCLES),
+            passed: r.word(step::CYCLES),
             end_cycle: r.word(step::END_CYCLE),
             counters: std::array::from_fn(|i| r.word(step::COUNTERS + i)),
             skips_in_a_row: r.word(step::SKIPS),

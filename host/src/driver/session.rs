@@ -183,7 +183,7 @@ impl Session {
         let mut batches = order.chunks(window).flat_map(|w| w.chunks(batch)).peekable();
         let Some(&first) = batches.peek() else { return Ok(()) };
         self.send_to_train(rows, first)?;
-        let (mut position, mut sum) = (0, None);
+        let (mut position, mut sum, mut replied) = (0, None, None);
         while let Some(batch) = batches.next() {
             let start = position / window * window;
             let end = (start + window).min(order.len());
@@ -199,7 +199,10 @@ impl Session {
             if let Some(&next) = batches.peek() {
                 self.send_to_train(rows, next)?;
             }
-            let reply = self.device.link.step_reply(ticket)?;
+            let mut reply = self.device.link.step_reply(ticket)?;
+            if let Some(before) = replied.replace(reply.end_cycle) {
+                reply.passed = reply.end_cycle.wrapping_sub(before);
+            }
             let total = add(sum, reply);
             sum = more.then_some(total);
             self.updates += u64::from(reply.outcome == Outcome::Updated);
@@ -272,8 +275,10 @@ impl Session {
         features.resize(width * size, 0);
         let padded = crate::npy::round_f16(PADDED_LABEL as f32).to_le_bytes();
         classes.extend(padded.repeat(size - batch.len()));
-        self.device.link.write_bytes(block(&input), &features, self.scale)?;
-        self.device.link.write(block(&labels), &classes)
+        // The features last: their transfer ends while firmware answers the step before, and no frame is left to be read
+        // before the next request.
+        self.device.link.write(block(&labels), &classes)?;
+        self.device.link.write_bytes(block(&input), &features, self.scale)
     }
 
     /// Loss and right predictions over all rows, without training.
@@ -358,6 +363,7 @@ fn add(before: Option<StepReply>, last: StepReply) -> StepReply {
         correct: b.correct + last.correct,
         flags: b.flags | last.flags,
         cycles: b.cycles.wrapping_add(last.cycles),
+        passed: b.passed.wrapping_add(last.passed),
         counters: std::array::from_fn(|i| b.counters[i].wrapping_add(last.counters[i])),
         ..last
     }

@@ -286,8 +286,10 @@ impl<'a> Run<'a> {
             let lr = schedule.rate(hyper.lr, position.steps - position.skipped);
             position.steps += 1;
             position.step_in_epoch += 1;
-            position.cycles += u64::from(reply.cycles);
-            position.epoch_cycles += u64::from(reply.cycles);
+            // the model's clock counts nothing that a checkpoint should remember
+            let cycles = has_cycles.then_some(u64::from(reply.passed));
+            position.cycles += cycles.unwrap_or(0);
+            position.epoch_cycles += cycles.unwrap_or(0);
             position.rows += rows as u64;
             position.skipped += u64::from(reply.outcome != Outcome::Updated);
             position.split.add(&reply.counters);
@@ -304,7 +306,7 @@ impl<'a> Run<'a> {
                 loss_scale: f64::exp2(f64::from(reply.exponent_used)),
                 outcome: outcome_name(reply.outcome),
                 skipped: position.skipped,
-                cycles: has_cycles.then_some(u64::from(reply.cycles)),
+                cycles,
                 lr,
                 grad_norm: (norm && reply.outcome == Outcome::Updated).then_some(reply.grad_norm),
             };
