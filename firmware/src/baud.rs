@@ -42,6 +42,12 @@ impl<H: Hardware> Firmware<H> {
 
     /// Looks whether it is time to change the rate, or to change it back. Returns whether anything happened.
     pub(crate) fn poll_rate(&mut self) -> bool {
+        !matches!(self.rate, Rate::Steady) && self.follow_rate()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn follow_rate(&mut self) -> bool {
         match self.rate {
             Rate::Steady => return false,
             Rate::Leaving { divisor, cycles } => {

@@ -51,8 +51,8 @@ const EAGER: u32 = 8;
 /// A transfer of the mover that a request waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Transfer {
-    /// Into a memory: acknowledge, release the frame.
-    In { kind: u8, seq: u8 },
+    /// Into a memory: acknowledge, give the frame's room back, which ends at `end` in the ring.
+    In { kind: u8, seq: u8, end: u32 },
     /// Into the transmit ring: commit the frame whose length is known already.
     Out { next_head: u32 },
 }
@@ -66,9 +66,12 @@ pub struct Firmware<H: Hardware> {
     /// Per scaler: the first overflow of the window of steps that is open, as (program word, element address).
     pub(crate) overflows: [Option<(u32, u32)>; MAX_SCALERS],
     pub(crate) transfer: Option<Transfer>,
+    /// The write behind the one that is being transferred.
+    pub(crate) queued: Option<requests::Queued>,
     pub(crate) flight: Option<run::Flight>,
-    /// The step after the one in flight.
+    /// The step after the one in flight, asked for while that one runs.
     pub(crate) prepared: Option<run::Prepared>,
+    pub(crate) since: run::Since,
     /// What is to be written before the segments of a request start, the prepared step's where there is one.
     pub(crate) writes: run::Writes,
     /// What went wrong after its request had been answered.
@@ -92,8 +95,10 @@ impl<H: Hardware> Firmware<H> {
             scalers: [Scaler::DISABLED; MAX_SCALERS],
             overflows: [None; MAX_SCALERS],
             transfer: None,
+            queued: None,
             flight: None,
             prepared: None,
+            since: run::Since::default(),
             writes: run::Writes::NONE,
             late: None,
             requests: 0,
@@ -113,11 +118,10 @@ impl<H: Hardware> Firmware<H> {
             }
         }
         progress |= self.poll_rate();
-        if self.transfer.is_none() {
-            progress |= self.poll_request();
-        }
         // a read's frame is open until its transfer has ended
-        if !progress && self.transfer.is_none() {
+        let open = matches!(self.transfer, Some(Transfer::Out { .. }));
+        progress |= !open && self.poll_request();
+        if !progress && !open && self.hw.log_waiting() {
             progress = self.link.send_log(&mut self.hw);
         }
         progress

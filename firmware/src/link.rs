@@ -1,7 +1,7 @@
 //! Frames out of the receive ring and into the transmit ring, sequence numbers, and the cache of replies.
 
 use crate::hardware::Hardware;
-use systole_isa::frame::{self, ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, NakReason, REPLY, WINDOW};
+use systole_isa::frame::{self, ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, NakReason, REPLIES, REPLY, WINDOW};
 use systole_isa::regs;
 
 /// Bytes of log that one `Log` notice carries at most.
@@ -30,28 +30,39 @@ impl Received {
     }
 }
 
+/// A reply that says something.
 #[derive(Clone, Copy)]
 struct Cached {
-    valid: bool,
+    /// Which request it answers, counted from the last hello; [`NONE`] before the first.
+    number: u32,
     kind: u8,
-    seq: u8,
-    aux: u16,
     len: u8,
     words: [u32; CACHE_WORDS],
 }
+
+/// No request's number.
+const NONE: u32 = u32::MAX;
 
 /// The device's end of the link.
 pub struct Link {
     rx_mask: u32,
     tx_mask: u32,
+    /// Where the next frame to be read begins.
     rx_tail: u32,
+    /// The mover still reads a frame before that: the receiver must not be given its room.
+    held: bool,
     tx_head: u32,
-    expected: u8,
+    /// Requests accepted, from the number of the last hello on; the low byte is the sequence number expected.
+    accepted: u32,
     nak_sent: bool,
     rx_errors: u32,
     /// NAKs sent so far.
     pub naks: u32,
-    cache: [Cached; WINDOW],
+    cache: [Cached; REPLIES],
+    /// Where the next reply is kept.
+    oldest: usize,
+    /// A bit for each of the last numbers: its request was executed, and the reply says just that.
+    done: [bool; WINDOW],
     log_seq: u8,
 }
 
@@ -63,12 +74,15 @@ impl Link {
             rx_mask: (rings & 0xffff) - 1,
             tx_mask: (rings >> 16) - 1,
             rx_tail: hw.read(regs::RX_TAIL),
+            held: false,
             tx_head: hw.read(regs::TX_HEAD),
-            expected: 0,
+            accepted: 0,
             nak_sent: false,
             rx_errors: hw.read(regs::RX_ERRORS),
             naks: 0,
-            cache: [Cached { valid: false, kind: 0, seq: 0, aux: 0, len: 0, words: [0; CACHE_WORDS] }; WINDOW],
+            cache: [Cached { number: NONE, kind: 0, len: 0, words: [0; CACHE_WORDS] }; REPLIES],
+            oldest: 0,
+            done: [false; WINDOW],
             log_seq: 0,
         }
     }
@@ -94,33 +108,62 @@ impl Link {
         (f.content + (HEADER + 4 * i) as u32) & self.rx_mask
     }
 
-    /// Gives the frame's room back to the receiver.
-    pub fn release<H: Hardware>(&mut self, hw: &mut H) {
-        let len = hw.rx_word(self.rx_tail);
-        self.rx_tail = (self.rx_tail + 4 + len.next_multiple_of(4)) & self.rx_mask;
+    /// Is done with the frame, whose room goes back to the receiver; with [`Link::hold`] later.
+    pub fn release<H: Hardware>(&mut self, hw: &mut H, f: &Received) {
+        self.rx_tail = self.end(f);
+        if !self.held {
+            hw.write(regs::RX_TAIL, self.rx_tail);
+        }
+    }
+
+    /// Keeps the room of frames that are released from now on.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Gives the room of all released frames back.
+    pub fn let_go<H: Hardware>(&mut self, hw: &mut H) {
+        self.held = false;
         hw.write(regs::RX_TAIL, self.rx_tail);
+    }
+
+    /// Gives the room of frames up to one that [`Link::end`]s there back, and keeps that of those behind it.
+    pub fn let_go_until<H: Hardware>(&mut self, hw: &mut H, end: u32) {
+        hw.write(regs::RX_TAIL, end);
+    }
+
+    /// Where a frame's room ends in the ring.
+    pub fn end(&self, f: &Received) -> u32 {
+        (f.content + f.len.next_multiple_of(4)) & self.rx_mask
     }
 
     /// How far a number lies behind the one expected: 0 is in turn.
     pub fn behind(&self, seq: u8) -> u8 {
-        self.expected.wrapping_sub(seq)
+        (self.accepted as u8).wrapping_sub(seq)
+    }
+
+    /// The number of a request that was accepted, counted from the last hello.
+    fn number(&self, seq: u8) -> u32 {
+        self.accepted.wrapping_sub(u32::from(self.behind(seq)))
     }
 
     /// Counts a frame that is in turn.
     pub fn accept(&mut self) {
-        self.expected = self.expected.wrapping_add(1);
+        self.done[self.accepted as usize % WINDOW] = false;
+        self.accepted = self.accepted.wrapping_add(1);
         self.nak_sent = false;
     }
 
-    /// Restarts the numbering after `seq` and forgets all replies.
+    /// Restarts the numbering with `seq`, which is accepted, and forgets all replies.
     #[cold]
     #[inline(never)]
     pub fn restart(&mut self, seq: u8) {
-        self.expected = seq.wrapping_add(1);
-        self.nak_sent = false;
+        self.accepted = u32::from(seq);
         for c in &mut self.cache {
-            c.valid = false;
+            c.number = NONE;
         }
+        self.done = [false; WINDOW];
+        self.accept();
     }
 
     /// Asks for the expected frame, once until it comes.
@@ -130,8 +173,9 @@ impl Link {
         if !self.nak_sent {
             self.nak_sent = true;
             self.naks = self.naks.wrapping_add(1);
-            crate::log::warning!("asking again for frame {=u8}", self.expected);
-            self.notice(hw, Kind::Nak, self.expected, reason as u16);
+            let expected = self.accepted as u8;
+            crate::log::warning!("asking again for frame {=u8}", expected);
+            self.notice(hw, Kind::Nak, expected, reason as u16);
         }
     }
 
@@ -196,7 +240,7 @@ impl Link {
 
     /// Sends words and keeps them, each at once where it is at hand: the soft core does this once per request.
     fn answer<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, words: &[u32]) {
-        let mask = self.tx_mask;
+        let (mask, number) = (self.tx_mask, self.number(seq));
         let mut at = self.tx_head;
         let mut put = |word: u32| {
             hw.tx_word(at, word);
@@ -204,37 +248,34 @@ impl Link {
         };
         put((HEADER + 4 * words.len()) as u32);
         put(u32::from_le_bytes(frame::header(kind, seq, 0)));
-        let slot = &mut self.cache[seq as usize % WINDOW];
-        slot.valid = words.len() <= CACHE_WORDS;
-        if slot.valid {
-            (slot.kind, slot.seq, slot.aux, slot.len) = (kind, seq, 0, words.len() as u8);
-        }
-        for (kept, &word) in slot.words.iter_mut().zip(words) {
-            *kept = word;
-            put(word);
-        }
-        for &word in words.iter().skip(CACHE_WORDS) {
-            put(word);
+        debug_assert!(words.len() <= CACHE_WORDS);
+        if words.is_empty() {
+            self.done[seq as usize % WINDOW] = true;
+        } else {
+            let slot = &mut self.cache[self.oldest % REPLIES];
+            self.oldest = self.oldest.wrapping_add(1);
+            (slot.number, slot.kind, slot.len) = (number, kind, words.len() as u8);
+            for (kept, &word) in slot.words.iter_mut().zip(words) {
+                *kept = word;
+                put(word);
+            }
         }
         self.tx_head = at;
         hw.write(regs::TX_HEAD, at);
     }
 
-    /// Answers a repeated request from the cache, if its answer is there.
+    /// Answers a repeated request, if it was answered and the answer is known.
     #[cold]
     #[inline(never)]
-    pub fn repeat<H: Hardware>(&mut self, hw: &mut H, seq: u8) -> bool {
-        let c = self.cache[seq as usize % WINDOW];
-        if !c.valid || c.seq != seq {
-            return false;
+    pub fn repeat<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8) -> bool {
+        if self.done[seq as usize % WINDOW] {
+            self.put(hw, frame::header(kind | REPLY, seq, 0), &[]);
+            return true;
         }
-        self.put(hw, frame::header(c.kind, c.seq, c.aux), &c.words[..c.len as usize]);
+        let number = self.number(seq);
+        let Some(c) = self.cache.iter().find(|c| c.number == number).copied() else { return false };
+        self.put(hw, frame::header(c.kind, seq, 0), &c.words[..c.len as usize]);
         true
-    }
-
-    /// Forgets the reply of `seq` before it is executed.
-    pub fn forget(&mut self, seq: u8) {
-        self.cache[seq as usize % WINDOW].valid = false;
     }
 
     /// Writes length and header of a reply whose `bytes` of bulk the mover will add, but does not commit it. Returns the
@@ -254,6 +295,8 @@ impl Link {
     }
 
     /// Sends a chunk of the defmt stream if there is any and the ring has plenty of room.
+    #[cold]
+    #[inline(never)]
     pub fn send_log<H: Hardware>(&mut self, hw: &mut H) -> bool {
         if self.tx_room(hw) < LOG_RESERVE {
             return false;

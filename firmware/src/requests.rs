@@ -23,6 +23,14 @@ struct Block {
     pitch: u32,
 }
 
+/// A checked write that waits for the mover.
+pub(crate) struct Queued {
+    block: Block,
+    ring: u32,
+    ctrl: u32,
+    transfer: Transfer,
+}
+
 impl Block {
     fn elements(&self) -> u32 {
         (self.count & 0xffff) * (self.count >> 16)
@@ -37,18 +45,28 @@ impl<H: Hardware> Firmware<H> {
         if ctrl & 1 != 0 {
             return false;
         }
-        self.transfer = None;
+        // the mover rests for as short as it can
+        let next = self.queued.take();
+        self.transfer = next.as_ref().map(|q| q.transfer);
+        if let Some(q) = &next {
+            self.start_mover(&q.block, q.ring, q.ctrl);
+        }
         match t {
-            Transfer::In { kind, seq } => {
+            Transfer::In { kind, seq, end } => {
                 if ctrl & 2 != 0 {
                     self.link.fail(&mut self.hw, seq, ErrorCode::OutOfRange, [0, 0]);
                 } else {
                     self.link.reply(&mut self.hw, kind, seq, &[]);
                 }
+                if next.is_some() {
+                    self.link.let_go_until(&mut self.hw, end);
+                    return true;
+                }
             }
             Transfer::Out { next_head } => self.link.commit(&mut self.hw, next_head),
         }
-        self.link.release(&mut self.hw);
+        self.link.let_go(&mut self.hw);
+        self.launch_prepared();
         true
     }
 
@@ -57,6 +75,17 @@ impl<H: Hardware> Firmware<H> {
         let news = self.link.watch_errors(&mut self.hw);
         let Some(f) = self.link.peek(&mut self.hw) else { return news };
         let kind = Kind::from_u8(f.kind);
+        if self.transfer.is_some() {
+            // what may be got ready beside it
+            let ready = match kind {
+                Some(Kind::Step) => self.prepared.is_none(),
+                Some(Kind::Write) => self.queued.is_none() && self.prepared.is_none(),
+                _ => false,
+            };
+            if !ready || self.link.behind(f.seq) != 0 {
+                return news;
+            }
+        }
         let room = match kind {
             Some(Kind::Read) => HEADER + MAX_BULK,
             _ => HEADER + MAX_CACHED_REPLY,
@@ -88,13 +117,12 @@ impl<H: Hardware> Firmware<H> {
                 back if back as usize <= WINDOW => return self.repeat(&f, kind, idle) || news,
                 _ => {
                     self.link.nak(&mut self.hw, NakReason::Gap);
-                    self.link.release(&mut self.hw);
+                    self.link.release(&mut self.hw, &f);
                     return true;
                 }
             }
         }
         self.requests = self.requests.wrapping_add(1);
-        self.link.forget(f.seq);
         self.execute(&f, kind);
         true
     }
@@ -105,14 +133,14 @@ impl<H: Hardware> Firmware<H> {
     fn repeat(&mut self, f: &Received, kind: Option<Kind>, idle: bool) -> bool {
         let in_flight = self.flight.as_ref().is_some_and(|x| x.seq == f.seq && !x.replied)
             || self.prepared.as_ref().is_some_and(|x| x.seq == f.seq);
-        if !in_flight && !self.link.repeat(&mut self.hw, f.seq) && kind == Some(Kind::Read) {
+        if !in_flight && !self.link.repeat(&mut self.hw, f.kind, f.seq) && kind == Some(Kind::Read) {
             if !idle {
                 return false;
             }
             self.execute(f, kind);
             return true;
         }
-        self.link.release(&mut self.hw);
+        self.link.release(&mut self.hw, f);
         true
     }
 
@@ -140,17 +168,18 @@ impl<H: Hardware> Firmware<H> {
         if let Err((code, detail)) = done {
             self.link.fail(&mut self.hw, f.seq, code, detail);
         }
-        // the mover still reads the frame's bulk
-        if self.transfer.is_none() {
-            self.link.release(&mut self.hw);
+        if self.transfer.is_some() {
+            // the mover still reads the frame's bulk
+            self.link.hold();
         }
+        self.link.release(&mut self.hw, f);
     }
 
     /// Whether a block may be written beside what is in flight. An update that goes on behind its reply owns `smem`: masters
-    /// and moments. Nothing may delay the launch of a step that is ready.
+    /// and moments. Nothing that comes behind a step that waits is done before that one has been launched.
     fn may_write(&mut self, f: &Received) -> bool {
         let updating = self.flight.is_some_and(|x| x.replied);
-        !updating || self.prepared.is_none() && self.word(f, 0) as u8 == Space::Hmem as u8
+        self.prepared.is_none() && (!updating || self.word(f, 0) as u8 == Space::Hmem as u8)
     }
 
     pub(crate) fn word(&mut self, f: &Received, i: usize) -> u32 {
@@ -260,8 +289,13 @@ impl<H: Hardware> Firmware<H> {
         let scale = head >> 16 & 0xff;
         let ctrl = if bytes == 1 { regs::MV_BYTES | scale << 8 } else { 0 };
         let ring = self.link.body_offset(f, 4);
-        self.start_mover(&b, ring, ctrl);
-        self.transfer = Some(Transfer::In { kind: f.kind, seq: f.seq });
+        let transfer = Transfer::In { kind: f.kind, seq: f.seq, end: self.link.end(f) };
+        if self.transfer.is_some() {
+            self.queued = Some(Queued { block: b, ring, ctrl, transfer });
+        } else {
+            self.start_mover(&b, ring, ctrl);
+            self.transfer = Some(transfer);
+        }
         Ok(())
     }
 
@@ -287,7 +321,7 @@ impl<H: Hardware> Firmware<H> {
         let b = self.block(f)?;
         let value = self.word(f, 4);
         self.start_mover(&b, value, regs::MV_FILL);
-        self.transfer = Some(Transfer::In { kind: f.kind, seq: f.seq });
+        self.transfer = Some(Transfer::In { kind: f.kind, seq: f.seq, end: self.link.end(f) });
         Ok(())
     }
 

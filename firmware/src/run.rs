@@ -5,13 +5,16 @@ use crate::link::Received;
 use crate::requests::Failure;
 use crate::{Firmware, Segment, log};
 use systole_isa::frame::step::Outcome;
-use systole_isa::frame::{ErrorCode, HEADER, MAX_CACHED_REPLY, MAX_SCALERS, run, step};
+use systole_isa::frame::{ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, MAX_SCALERS, run, step};
 use systole_isa::regs::{self, Counter};
 use systole_isa::{AREGS, SREGS, flag, sreg};
 
 const ALL_FLAGS: u32 = (1 << systole_isa::FLAGS) - 1;
 /// Flags that forbid an update.
 const NO_UPDATE: u32 = 1 << flag::FORWARD | 1 << flag::WEIGHT_GRADIENT;
+/// Bits of SEG_STATUS.
+const BUSY: u32 = 1 << 16;
+const TRAPPED: u32 = 1 << 18;
 /// Polls of the ABORT register before giving up on it; the hardware needs a few dozen cycles.
 const ABORT_POLLS: u32 = 10_000;
 
@@ -30,64 +33,94 @@ const REPORTED: [Counter; 8] = [
 /// What is in flight.
 #[derive(Clone, Copy)]
 enum Work {
-    /// `more`: its window goes on after it. `early`: its reply need not wait for the update.
+    /// `more`: its window goes on after it.
     Step {
-        scaler: usize,
+        scaler: u8,
         more: bool,
-        early: bool,
     },
     Run,
 }
 
-impl Work {
-    /// Segments that have ended when the reply can be given, from those before and after all of this.
-    fn told(self, before: u8, ended: u8) -> u8 {
-        match self {
-            Work::Step { early: true, .. } => before.wrapping_add(1),
-            _ => ended,
-        }
-    }
-}
-
-/// Segments in flight for one request.
+/// Segments in flight for one request. Looked at all the time, it is small enough to be copied.
 #[derive(Clone, Copy)]
 pub(crate) struct Flight {
     pub seq: u8,
-    kind: u8,
     work: Work,
     /// Low byte of SEG_STATUS once everything has ended.
     ended: u8,
     /// Low byte of SEG_STATUS once what the reply tells has ended.
     told: u8,
-    /// The reply has been sent; the update still runs. Most of what firmware and host do between two steps happens now.
+    /// The reply has been sent; the update still runs.
     pub replied: bool,
-    start: u32,
+    /// Cycles that it may take; 0: any number.
     deadline: u32,
-    /// When the clock of `deadline` started.
     launched: u32,
-    counters: [u32; 8],
 }
 
-/// A step that was requested while the update of the one before was running: all that is left to do is to write and push.
+impl Flight {
+    fn has_ended(&self, status: u32) -> bool {
+        status as u8 == self.ended && status & (BUSY | TRAPPED) == 0
+    }
+
+    /// Whether compute has ended of a step whose reply waits for no more.
+    fn tells_early(&self, status: u32) -> bool {
+        self.told != self.ended && status as u8 == self.told
+    }
+}
+
+/// A step that has been checked. What is left to decide when it is launched, the scale and whether there may be an update,
+/// depends on what becomes of the step before. Its registers stand in the list of writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Prepared {
     pub seq: u8,
-    kind: u8,
-    work: Work,
+    scaler: u8,
+    more: bool,
+    early: bool,
+    /// A step was in flight when it was asked for.
+    follows: bool,
+    compute: Segment,
+    update: Segment,
+    /// FP32 1/B.
+    inv_batch: u32,
     deadline: u32,
-    segments: [(Segment, u32); 2],
-    /// How many of them run.
-    count: usize,
+}
+
+/// From where the cycles and counters of the next reply count: the launch, or the reply before.
+#[derive(Default)]
+pub(crate) struct Since {
+    cycle: u32,
+    counters: [u32; REPORTED.len()],
+}
+
+impl Since {
+    /// Counts from here on.
+    fn restart(&mut self, hw: &mut impl Hardware) {
+        self.cycles(hw.read(regs::CYCLE_LO));
+        self.counters(hw, &mut [0; REPORTED.len()]);
+    }
+
+    /// Cycles until `now`, from where the next reply counts on.
+    fn cycles(&mut self, now: u32) -> u32 {
+        now.wrapping_sub(core::mem::replace(&mut self.cycle, now))
+    }
+
+    /// The same for the reported counters, into `out`.
+    fn counters(&mut self, hw: &mut impl Hardware, out: &mut [u32]) {
+        for ((out, before), c) in out.iter_mut().zip(&mut self.counters).zip(REPORTED) {
+            let now = hw.read(regs::COUNTER + 4 * c as u32);
+            *out = now.wrapping_sub(core::mem::replace(before, now));
+        }
+    }
 }
 
 /// Registers to be written, and with what. There is one list in all, filled in place: it is too large to be moved about.
 pub(crate) struct Writes {
-    list: [(u32, u32); AREGS + SREGS + 3],
+    list: [(u32, u32); AREGS + SREGS],
     len: usize,
 }
 
 impl Writes {
-    pub(crate) const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS + 3], len: 0 };
+    pub(crate) const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS], len: 0 };
 
     fn add(&mut self, register: u32, value: u32) -> Result<(), Failure> {
         let room = self.list.len() as u32;
@@ -101,10 +134,6 @@ impl<H: Hardware> Firmware<H> {
     fn segment(&self, index: u32) -> Result<Segment, Failure> {
         let s = self.segments.get(index as usize).copied().flatten();
         s.ok_or((ErrorCode::BadSegment, [index, 0]))
-    }
-
-    fn read_counters(&mut self) -> [u32; 8] {
-        REPORTED.map(|c| self.hw.read(regs::COUNTER + 4 * c as u32))
     }
 
     /// Checks the (index, value) pairs that a request carries from body word `first` on, and makes them the writes to come.
@@ -128,85 +157,74 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
-    fn write_all(&mut self) {
+    /// Starts segments, the registers first, and puts them in flight.
+    fn launch(&mut self, seq: u8, work: Work, early: bool, deadline: u32, segments: &[(Segment, u32)]) {
         for &(register, value) in self.writes.list.iter().take(self.writes.len) {
             self.hw.write(register, value);
         }
-    }
-
-    fn push(&mut self, s: Segment, unless: u32) {
-        self.hw.write(regs::SEG_ADDR, s.addr);
-        self.hw.write(regs::SEG_PUSH, unless);
-    }
-
-    fn launch(&mut self, f: &Received, work: Work, deadline: u32, segments: &[(Segment, u32)]) {
         self.hw.write(regs::FLAGS, ALL_FLAGS);
-        let counters = self.read_counters();
         let before = self.hw.read(regs::SEG_STATUS) as u8;
-        let start = self.hw.read(regs::CYCLE_LO);
+        let launched = self.hw.read(regs::CYCLE_LO);
         for &(s, unless) in segments {
-            self.push(s, unless);
+            self.hw.write(regs::SEG_ADDR, s.addr);
+            self.hw.write(regs::SEG_PUSH, unless);
         }
         let ended = before.wrapping_add(segments.len() as u8);
-        let told = work.told(before, ended);
-        let (seq, kind, launched) = (f.seq, f.kind, start);
-        self.flight =
-            Some(Flight { seq, kind, work, ended, told, replied: false, start, deadline, launched, counters });
+        let told = if early { before.wrapping_add(1) } else { ended };
+        self.flight = Some(Flight { seq, work, ended, told, replied: false, deadline, launched });
     }
 
-    /// Launches a prepared step behind `before`, whose update has just ended. Its cycles and counters go on from the last
-    /// reply, so that those of consecutive steps add up to all that passed.
-    fn launch_prepared(&mut self, p: &Prepared, before: &Flight) {
-        self.write_all();
-        self.hw.write(regs::FLAGS, ALL_FLAGS);
-        for &(s, unless) in &p.segments[..p.count] {
-            self.push(s, unless);
+    /// Launches the step that waits, if there is one, unless another is in flight or its batch is still being moved.
+    #[inline(never)]
+    pub(crate) fn launch_prepared(&mut self) {
+        if self.flight.is_some() || self.transfer.is_some() {
+            return;
         }
-        let launched = self.hw.read(regs::CYCLE_LO);
-        let ended = before.ended.wrapping_add(p.count as u8);
-        self.flight = Some(Flight {
-            seq: p.seq,
-            kind: p.kind,
-            work: p.work,
-            ended,
-            told: p.work.told(before.ended, ended),
-            replied: false,
-            deadline: p.deadline,
-            launched,
-            ..*before
-        });
+        let Some(p) = &self.prepared else { return };
+        if !p.follows {
+            self.since.restart(&mut self.hw);
+        }
+        let scaler = &self.scalers[p.scaler as usize];
+        self.hw.write(regs::SREG + 4 * sreg::INV_BATCH as u32, p.inv_batch);
+        self.hw.write(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(p.inv_batch));
+        self.hw.write(regs::EXP, -scaler.exponent as u32);
+        // once a window has met an overflow there will be no update: what else it computes is for the loss alone
+        let segments = [(p.compute, 0), (p.update, NO_UPDATE)];
+        let count = if self.overflows[p.scaler as usize].is_some() { 1 } else { 2 };
+        let work = Work::Step { scaler: p.scaler, more: p.more };
+        let (seq, early, deadline) = (p.seq, p.early, p.deadline);
+        self.prepared = None;
+        self.launch(seq, work, early, deadline, &segments[..count]);
     }
 
-    /// Whether a step may be requested now, to be launched once the update in flight has ended.
+    /// Whether a step may be requested now, to be launched once the one in flight has ended.
     pub(crate) fn may_prepare(&self) -> bool {
-        self.prepared.is_none() && self.flight.is_some_and(|f| f.replied)
+        self.prepared.is_none() && self.flight.as_ref().is_some_and(|f| matches!(f.work, Work::Step { .. }))
     }
 
     /// `Step`: forward, loss, backward; then the update, unless a flag forbids it.
     pub(crate) fn step(&mut self, f: &Received) -> Result<(), Failure> {
         self.at_least(f, step::PAIRS)?;
         let what = self.word(f, step::WHAT);
-        let index = (what & 0xff) as usize;
-        let scaler = *self.scalers.get(index).ok_or((ErrorCode::BadScaler, [index as u32, MAX_SCALERS as u32]))?;
+        let scaler = what as u8;
+        if scaler as usize >= MAX_SCALERS {
+            return Err((ErrorCode::BadScaler, [u32::from(scaler), MAX_SCALERS as u32]));
+        }
         let compute = self.segment(what >> 8 & 0xff)?;
         let update = self.segment(what >> 16 & 0xff)?;
         self.collect(f, step::WRITES, step::PAIRS)?;
-        let inv_batch = self.word(f, step::INV_BATCH);
-        self.writes.add(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch)?;
-        self.writes.add(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(inv_batch))?;
-        self.writes.add(regs::EXP, -scaler.exponent as u32)?;
-        let deadline = self.word(f, step::DEADLINE);
-        let work = Work::Step { scaler: index, more: what & step::MORE != 0, early: what & step::EARLY != 0 };
-        // once a window has met an overflow there will be no update: what else it computes is for the loss alone
-        let segments = [(compute, 0), (update, NO_UPDATE)];
-        let count = if self.overflows[index].is_some() { 1 } else { 2 };
-        if self.flight.is_some() {
-            // the step before has been replied to, so scaler and window are what this one needs
-            self.prepared = Some(Prepared { seq: f.seq, kind: f.kind, work, deadline, segments, count });
-        } else {
-            self.write_all();
-            self.launch(f, work, deadline, &segments[..count]);
-        }
+        self.prepared = Some(Prepared {
+            seq: f.seq,
+            scaler,
+            more: what & step::MORE != 0,
+            early: what & step::EARLY != 0,
+            follows: self.flight.is_some(),
+            compute,
+            update,
+            inv_batch: self.word(f, step::INV_BATCH),
+            deadline: self.word(f, step::DEADLINE),
+        });
+        self.launch_prepared();
         Ok(())
     }
 
@@ -218,9 +236,9 @@ impl<H: Hardware> Firmware<H> {
         let index = self.word(f, run::SEGMENT);
         let segment = self.segment(index)?;
         self.collect(f, run::WRITES, run::PAIRS)?;
-        self.write_all();
         let deadline = self.word(f, run::DEADLINE);
-        self.launch(f, Work::Run, deadline, &[(segment, 0)]);
+        self.since.restart(&mut self.hw);
+        self.launch(f.seq, Work::Run, false, deadline, &[(segment, 0)]);
         Ok(())
     }
 
@@ -242,138 +260,145 @@ impl<H: Hardware> Firmware<H> {
     pub(crate) fn poll_flight(&mut self) -> bool {
         let Some(flight) = self.flight else { return false };
         let status = self.hw.read(regs::SEG_STATUS);
-        let trapped = status >> 18 & 1 == 1;
-        let ended = status as u8 == flight.ended && status >> 16 & 1 == 0;
-        if flight.replied && ended && !trapped {
+        if flight.replied && flight.has_ended(status) {
             self.flight = None;
-            if let Some(p) = self.prepared.take() {
-                self.launch_prepared(&p, &flight);
-            }
+            self.launch_prepared();
             return true;
         }
+        let trapped = status & TRAPPED != 0;
         // of an early step compute, or even the update, has ended
-        let early = flight.told != flight.ended && status as u8 == flight.told;
-        let tell = !flight.replied && (ended || early);
-        let now = self.hw.read(regs::CYCLE_LO);
-        let overdue = flight.deadline != 0 && now.wrapping_sub(flight.launched) > flight.deadline;
-        if !(trapped || tell || overdue) || !self.link.can_send(&mut self.hw, HEADER + MAX_CACHED_REPLY) {
+        let tell = !flight.replied && (flight.has_ended(status) || flight.tells_early(status));
+        let overdue = flight.deadline != 0
+            && self.hw.read(regs::CYCLE_LO).wrapping_sub(flight.launched) > flight.deadline
+            && !flight.has_ended(status);
+        // the step that waits may have to be answered, too
+        if !(trapped || tell || overdue) || !self.link.can_send(&mut self.hw, 2 * (HEADER + MAX_CACHED_REPLY) + 4) {
             return false;
         }
-        if trapped || overdue && !ended {
-            let failure = if trapped {
-                (ErrorCode::Trap, [self.hw.read(regs::TRAP), self.hw.read(regs::TRAP_INFO)])
-            } else {
-                (ErrorCode::Deadline, [now.wrapping_sub(flight.launched), status])
-            };
-            self.abort_engines();
-            self.flight = None;
-            self.fail_flight(&flight, failure);
+        if trapped || overdue {
+            self.give_up(&flight, status);
         } else {
-            let told = Flight { replied: true, start: now, counters: self.finish(&flight, now), ..flight };
-            self.flight = (!ended).then_some(told);
+            self.tell(&flight);
         }
         true
     }
 
-    /// Tells the host that what was in flight has failed. Where its reply has been sent, the next request hears of it.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&mut self, flight: &Flight, status: u32) {
+        let failure = if status & TRAPPED != 0 {
+            (ErrorCode::Trap, [self.hw.read(regs::TRAP), self.hw.read(regs::TRAP_INFO)])
+        } else {
+            let taken = self.hw.read(regs::CYCLE_LO).wrapping_sub(flight.launched);
+            (ErrorCode::Deadline, [taken, status])
+        };
+        self.abort_engines();
+        self.flight = None;
+        self.fail_flight(flight, failure);
+    }
+
+    /// Tells the host that what was in flight has failed, and that the step behind it will not run. Where the reply has been sent
+    /// and no step waits, the next request hears of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn fail_flight(&mut self, flight: &Flight, (code, detail): Failure) {
-        let waiting = self.prepared.take().map(|p| p.seq);
-        match waiting {
-            _ if !flight.replied => self.link.fail(&mut self.hw, flight.seq, code, detail),
-            Some(seq) => self.link.fail(&mut self.hw, seq, code, detail),
-            None => self.late = Some((code, detail)),
+        let waiting = self.prepared.take();
+        if !flight.replied {
+            self.link.fail(&mut self.hw, flight.seq, code, detail);
+        } else if waiting.is_none() {
+            self.late = Some((code, detail));
+        }
+        if let Some(p) = waiting {
+            self.link.fail(&mut self.hw, p.seq, code, detail);
         }
     }
 
-    /// Sends the reply; returns the counters as they stood.
-    fn finish(&mut self, flight: &Flight, now: u32) -> [u32; 8] {
-        let cycles = now.wrapping_sub(flight.start);
-        let flags = self.hw.read(regs::FLAGS);
-        let absolute = self.read_counters();
-        let mut counters = absolute;
-        for (c, before) in counters.iter_mut().zip(flight.counters) {
-            *c = c.wrapping_sub(before);
-        }
+    /// Answers the request in flight.
+    fn tell(&mut self, flight: &Flight) {
         match flight.work {
-            Work::Step { scaler, more, .. } => {
-                let words = self.finish_step(scaler, more, flags, counters, cycles, now);
-                self.link.reply(&mut self.hw, flight.kind, flight.seq, &words);
-            }
-            Work::Run => {
-                let mut w = [0; run::REPLY_WORDS];
-                w[run::CYCLES] = self.hw.read(regs::COUNTER + 4 * Counter::LastSegment as u32);
-                w[run::LAST_GEMM] = self.hw.read(regs::COUNTER + 4 * Counter::LastGemm as u32);
-                w[run::FLAGS] = flags;
-                w[run::COUNTERS..run::COUNTERS + 8].copy_from_slice(&counters);
-                for (i, w) in w[run::SREGS..].iter_mut().enumerate() {
-                    *w = self.hw.read(regs::SREG + 4 * (8 + i as u32));
-                }
-                self.link.reply(&mut self.hw, flight.kind, flight.seq, &w);
-            }
+            Work::Step { scaler, more } => self.finish_step(flight, scaler as usize, more),
+            Work::Run => self.finish_run(flight),
         }
-        absolute
     }
 
-    fn finish_step(
-        &mut self,
-        index: usize,
-        more: bool,
-        flags: u32,
-        counters: [u32; 8],
-        cycles: u32,
-        now: u32,
-    ) -> [u32; step::REPLY_WORDS] {
-        let used = self.scalers[index].exponent;
-        let overflow = flags >> flag::WEIGHT_GRADIENT & 1 == 1;
-        // a forward pass that is not finite cannot be cured by any scale: the scaler is not told, and the window is over
-        let (outcome, decided_by) = if flags >> flag::FORWARD & 1 == 1 {
-            self.overflows[index] = None;
-            (Outcome::SkippedForward, self.offender(flag::FORWARD))
-        } else {
-            if overflow && self.overflows[index].is_none() {
-                self.overflows[index] = Some(self.offender(flag::WEIGHT_GRADIENT));
-            }
-            let first = self.overflows[index];
-            if !more {
-                self.overflows[index] = None;
-                self.scalers[index].update(first.is_some());
-            }
-            match first {
-                Some(place) => (Outcome::SkippedGradient, place),
-                None if more => (Outcome::Accumulated, (0, 0)),
-                None => (Outcome::Updated, (0, 0)),
-            }
-        };
-        let scaler = self.scalers[index];
-        match outcome {
-            Outcome::Updated | Outcome::Accumulated => {}
-            Outcome::SkippedGradient => {
-                log::info!("overflow at scale 2^{=i32}: step skipped, scale now 2^{=i32}", used, scaler.exponent)
-            }
-            Outcome::SkippedForward => log::warning!("forward pass not finite: step skipped"),
-        }
-        let mut w = [0; step::REPLY_WORDS];
-        w[step::OUTCOME] = outcome as u32;
-        w[step::LOSS] = self.hw.read(regs::SREG + 4 * sreg::LOSS as u32);
-        w[step::CORRECT] = self.hw.read(regs::SREG + 4 * sreg::CORRECT as u32);
-        w[step::EXPONENT_USED] = used as u32;
-        w[step::EXPONENT_NEXT] = scaler.exponent as u32;
-        w[step::FLAGS] = flags;
-        (w[step::FLAG_PC], w[step::FLAG_ADDR]) = decided_by;
-        w[step::CYCLES] = cycles;
-        w[step::END_CYCLE] = now;
-        w[step::COUNTERS..step::COUNTERS + 8].copy_from_slice(&counters);
-        w[step::SKIPS] = scaler.skips_in_a_row;
-        w[step::SKIPS + 1] = scaler.skips;
-        w[step::GRAD_NORM] = self.hw.read(regs::SREG + 4 * sreg::GRAD_NORM as u32);
-        w
-    }
-
-    /// Program word and element address that first set a flag.
     #[cold]
     #[inline(never)]
+    fn finish_run(&mut self, flight: &Flight) {
+        let mut w = [0; run::REPLY_WORDS];
+        w[run::CYCLES] = self.hw.read(regs::COUNTER + 4 * Counter::LastSegment as u32);
+        w[run::LAST_GEMM] = self.hw.read(regs::COUNTER + 4 * Counter::LastGemm as u32);
+        w[run::FLAGS] = self.hw.read(regs::FLAGS);
+        self.since.counters(&mut self.hw, &mut w[run::COUNTERS..run::COUNTERS + 8]);
+        for (i, w) in w[run::SREGS..].iter_mut().enumerate() {
+            *w = self.hw.read(regs::SREG + 4 * (8 + i as u32));
+        }
+        self.flight = None;
+        self.link.reply(&mut self.hw, Kind::Run as u8, flight.seq, &w);
+    }
+
+    fn finish_step(&mut self, flight: &Flight, index: usize, more: bool) {
+        let mut w = [0; step::REPLY_WORDS];
+        let now = self.hw.read(regs::CYCLE_LO);
+        w[step::CYCLES] = self.since.cycles(now);
+        w[step::END_CYCLE] = now;
+        self.since.counters(&mut self.hw, &mut w[step::COUNTERS..step::COUNTERS + 8]);
+        w[step::LOSS] = self.hw.read(regs::SREG + 4 * sreg::LOSS as u32);
+        w[step::CORRECT] = self.hw.read(regs::SREG + 4 * sreg::CORRECT as u32);
+        w[step::GRAD_NORM] = self.hw.read(regs::SREG + 4 * sreg::GRAD_NORM as u32);
+        let flags = self.hw.read(regs::FLAGS);
+        w[step::FLAGS] = flags;
+        w[step::EXPONENT_USED] = self.scalers[index].exponent as u32;
+        let mut outcome = if more { Outcome::Accumulated } else { Outcome::Updated };
+        if flags & NO_UPDATE != 0 || self.overflows[index].is_some() {
+            let (what, place) = self.skip(index, flags, more);
+            outcome = what;
+            (w[step::FLAG_PC], w[step::FLAG_ADDR]) = place;
+        } else if !more {
+            self.scalers[index].update(false);
+        }
+        w[step::OUTCOME] = outcome as u32;
+        let scaler = &self.scalers[index];
+        w[step::EXPONENT_NEXT] = scaler.exponent as u32;
+        w[step::SKIPS] = scaler.skips_in_a_row;
+        w[step::SKIPS + 1] = scaler.skips;
+        let refused = if outcome == Outcome::SkippedForward { self.prepared.take() } else { None };
+        // The step that waits goes first if the update has ended by now: its engines are at rest.
+        if flight.has_ended(self.hw.read(regs::SEG_STATUS)) {
+            self.flight = None;
+            self.launch_prepared();
+        } else if let Some(f) = &mut self.flight {
+            f.replied = true;
+        }
+        self.link.reply(&mut self.hw, Kind::Step as u8, flight.seq, &w);
+        if let Some(p) = refused {
+            self.link.fail(&mut self.hw, p.seq, ErrorCode::NotReady, [u32::from(flight.seq), 0]);
+        }
+    }
+
+    /// Decides about a step without an update: what becomes of it, and which word and element it met first that forbids one.
+    #[cold]
+    #[inline(never)]
+    fn skip(&mut self, index: usize, flags: u32, more: bool) -> (Outcome, (u32, u32)) {
+        // a forward pass that is not finite cannot be cured by any scale: the scaler is not told, and the window is over
+        if flags >> flag::FORWARD & 1 == 1 {
+            log::warning!("forward pass not finite: step skipped");
+            self.overflows[index] = None;
+            return (Outcome::SkippedForward, self.offender(flag::FORWARD));
+        }
+        let first = match self.overflows[index] {
+            Some(place) => place,
+            None => self.offender(flag::WEIGHT_GRADIENT),
+        };
+        self.overflows[index] = more.then_some(first);
+        let scaler = &mut self.scalers[index];
+        let _used = scaler.exponent;
+        if !more {
+            scaler.update(true);
+        }
+        log::info!("overflow at scale 2^{=i32}: step skipped, scale now 2^{=i32}", _used, scaler.exponent);
+        (Outcome::SkippedGradient, first)
+    }
+
     fn offender(&mut self, flag: usize) -> (u32, u32) {
         (self.hw.read(regs::FLAG_PC + 8 * flag as u32), self.hw.read(regs::FLAG_ADDR + 8 * flag as u32))
     }

@@ -8,7 +8,7 @@ use systole::driver::framing::{Deframer, Event, encode};
 use systole::driver::link::{Link, Timeouts};
 use systole::driver::requests::Block;
 use systole::error::Error;
-use systole_isa::frame::{Content, ErrorCode, HELLO_MAGIC, Kind, MAX_CONTENT, NakReason, REPLY, WINDOW, header, hello};
+use systole_isa::frame::{Content, ErrorCode, HELLO_MAGIC, Kind, MAX_CONTENT, NakReason, REPLIES, REPLY, WINDOW, header, hello};
 use systole_isa::machine::Machine;
 use systole_isa::regs::Space;
 use systole_isa::{ISA_VERSION, PROTOCOL_VERSION};
@@ -193,7 +193,7 @@ fn never_more_than_the_window_and_the_ring_less_a_frame_are_outstanding() {
     });
     link.hello().unwrap();
     let small = Block::line(Space::Hmem, 0, 4);
-    for _ in 0..30 {
+    for _ in 0..100 {
         link.fill(small, 1).unwrap();
     }
     link.write(Block::line(Space::Smem, 0, 4000), &[0; 16000]).unwrap();
@@ -202,6 +202,12 @@ fn never_more_than_the_window_and_the_ring_less_a_frame_are_outstanding() {
     assert_eq!(o.0, WINDOW);
     let most = Machine::DEFAULT.rx_ring_bytes as usize - (MAX_CONTENT + 8);
     assert!(o.1 > 4096 && o.1 <= most, "{} bytes", o.1);
+    drop(o);
+    // and only so many of them whose replies the device must keep
+    *outstanding.lock().unwrap() = (0, 0, 0, 0);
+    let tickets: Vec<_> = (0..30).map(|_| link.submit(Kind::ScalerGet, &[0; 4]).unwrap()).collect();
+    tickets.into_iter().for_each(|t| drop(link.wait(t).unwrap()));
+    assert_eq!(outstanding.lock().unwrap().0, REPLIES);
 }
 
 #[test]

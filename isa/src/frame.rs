@@ -13,8 +13,8 @@
 //! **Order.** The host numbers requests 0, 1, … 255, 0, …. The device executes them strictly in that order, each exactly
 //! once, and answers every one with `kind | REPLY` (or [`Kind::Error`]) and the same number. On a frame ahead of its turn, or
 //! a damaged one, it drops it and sends one [`Kind::Nak`] with the number that it wants; the host sends again from there
-//! (go-back-N). A number already executed is answered again from a small cache (reads are executed again), so a lost reply
-//! costs one retransmission and never a second update. `Hello` always is accepted and restarts the numbering after its own.
+//! (go-back-N). A number already executed is answered again, from a small cache where its reply says something (reads are
+//! executed again), so a lost reply costs one retransmission and never a second update. `Hello` always is accepted and restarts the numbering after its own.
 
 /// Header bytes of every content.
 pub const HEADER: usize = 4;
@@ -26,8 +26,11 @@ pub const MAX_CONTENT: usize = 1088;
 pub const CRC_BYTES: usize = 4;
 /// Set in the kind of a reply.
 pub const REPLY: u8 = 0x80;
-/// How many finished requests' replies the device keeps for retransmission; the host never has more outstanding.
-pub const WINDOW: usize = 8;
+/// Numbers outstanding, at most: for so many the device knows what it has answered. A step that computes is the oldest of them
+/// until it is answered, so this is also how many frames of the next batch come in beside it.
+pub const WINDOW: usize = 64;
+/// How many of the requests outstanding may be of a kind that [tells](Kind::tells): so many replies the device keeps.
+pub const REPLIES: usize = 8;
 /// Largest reply that is kept (everything but read data).
 pub const MAX_CACHED_REPLY: usize = 128;
 /// Segments that a device keeps.
@@ -105,6 +108,11 @@ impl Kind {
             0xff => Kind::Error,
             _ => return None,
         })
+    }
+
+    /// Whether the reply says more than that the request was executed, and cannot be had by executing it again.
+    pub const fn tells(self) -> bool {
+        matches!(self, Kind::Hello | Kind::ScalerGet | Kind::Step | Kind::Run | Kind::Status)
     }
 }
 
@@ -203,15 +211,19 @@ pub mod scaler {
 /// Several steps may make one *window* with one update: all but the last say [`MORE`](step::MORE) and name a segment that
 /// accumulates their gradients in the update's place. The scaler is told at the window's end only, so that the scale stands
 /// still within it; an overflow in any of its steps skips the update at its end.
+///
+/// One step may be asked for while another runs. It is launched, with the scale that holds by then, as soon as that one's
+/// update has ended, and until then nothing behind it is executed. It is refused ([`ErrorCode::NotReady`](super::ErrorCode)) where
+/// the forward pass of the step before was not finite, and with that step's own error where it failed. Cycles and counters of
+/// its reply count from the reply before.
 pub mod step {
     /// Request: scaler index | compute segment << 8 | update segment << 16 | [`MORE`] | [`EARLY`].
     pub const WHAT: usize = 0;
     /// Bit of [`WHAT`]: this step does not end its window, and its update segment accumulates gradients.
     pub const MORE: u32 = 1 << 24;
-    /// Bit of [`WHAT`]: the reply comes as soon as compute has ended, for what it tells is known then: the update runs on while host and firmware
-    /// get the next step ready. Until the update has ended every request waits but `Status`, `Abort`, a `Write` to `hmem` and
-    /// the next `Step`; should the update fail, the next request is answered with the error. The reply's cycles and counters
-    /// are then those since the reply before, if this step was launched right behind the last.
+    /// Bit of [`WHAT`]: the reply comes as soon as compute has ended, for what it tells is known then: the update runs on while
+    /// host and firmware get the next step ready. Until the update has ended every request waits but `Status`, `Abort`, a
+    /// `Write` to `hmem` and the next `Step`; should the update fail, the next request is answered with the error.
     pub const EARLY: u32 = 1 << 25;
     /// Request: FP32 `1/B` of this batch (B: valid rows).
     pub const INV_BATCH: usize = 1;
@@ -238,7 +250,7 @@ pub mod step {
     pub const FLAG_PC: usize = 6;
     /// Reply: element address that it wrote.
     pub const FLAG_ADDR: usize = 7;
-    /// Reply: cycles from the first segment's start to the last one's end.
+    /// Reply: cycles since the launch; of a step that was asked for while another ran, since that one's reply.
     pub const CYCLES: usize = 8;
     /// Reply: low half of the cycle counter when the step ended.
     pub const END_CYCLE: usize = 9;

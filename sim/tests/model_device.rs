@@ -225,6 +225,57 @@ fn an_early_reply_leaves_the_update_running() {
 }
 
 #[test]
+fn a_step_asked_for_while_one_runs_follows_it() {
+    let mut c = Client::new(Machine::DEFAULT);
+    training(&mut c);
+    c.device.poke_half(Addr::new(0, 0), &[0x4000, 0x4200]).unwrap();
+    c.device.poke_half(Addr::new(1, 0), &[0x3c00, 0x3c00]).unwrap();
+    for early in [0, step::EARLY] {
+        let request = [1 << 16 | early, 0.125f32.to_bits(), DEADLINE, 0];
+        // the reads wait for both updates
+        let read = [1, 0, 1 | 1 << 16, 1];
+        let done = c.together(&[(Kind::Step, &request), (Kind::Step, &request), (Kind::Read, &read)]);
+        let steps = done[..2].iter().map(|r| r.as_ref().expect("a step")[step::OUTCOME]).collect::<Vec<_>>();
+        assert_eq!(steps, [step::Outcome::Updated as u32; 2]);
+        c.write_words(1, 0, &[0]);
+        assert_eq!(done[2], Ok(vec![2]));
+    }
+    // 65504 + 65504 is no FP16 number: the second step must use the scale that the first leaves
+    c.device.poke_half(Addr::new(0, 0), &[0x7bff, 0x7bff]).unwrap();
+    let request = [1 << 16 | step::EARLY, 0.125f32.to_bits(), DEADLINE, 0];
+    let done = c.together(&[(Kind::Step, &request), (Kind::Step, &request)]);
+    let used = done.iter().map(|r| r.as_ref().expect("a step")[step::EXPONENT_USED]).collect::<Vec<_>>();
+    assert_eq!(used, [10, 9]);
+    assert_eq!(c.device.peek(Cell::Sreg(sreg::LOSS_SEED as u8)), Ok(64f32.to_bits()));
+    assert_eq!(c.read(&[1, 0, 1 | 1 << 16, 1]), [0; 4], "both updates were skipped");
+}
+
+#[test]
+fn a_step_behind_one_that_fails_does_not_run() {
+    let mut c = Client::new(Machine::DEFAULT);
+    let request = [1 << 16 | step::EARLY, 0.125f32.to_bits(), DEADLINE, 0];
+    // the forward pass is not finite
+    training(&mut c);
+    let while_the_next_comes = [control(Control::Loop(100_000)), control(Control::Nop), control(Control::EndLoop)];
+    let fails = [set(sreg::LOSS as u8, f32::INFINITY, Some(flag::FORWARD as u8)), control(Control::End)];
+    let program = [assemble(&while_the_next_comes), assemble(&fails)].concat();
+    c.write_words(2, 200, &program);
+    c.ok(Kind::Segments, &[2, 200, program.len() as u32, 26, 26]);
+    let done = c.together(&[(Kind::Step, &request), (Kind::Step, &request)]);
+    assert_eq!(done[0].as_ref().expect("a step")[step::OUTCOME], step::Outcome::SkippedForward as u32);
+    assert_eq!(done[1].as_ref().expect_err("refused")[0], ErrorCode::NotReady as u32);
+    // it never ends
+    let endless = assemble(&[control(Control::Loop(u32::MAX)), control(Control::Nop), control(Control::EndLoop)]);
+    c.write_words(2, 200, &endless);
+    c.ok(Kind::Segments, &[2, 200, endless.len() as u32, 26, 26]);
+    let done = c.together(&[(Kind::Step, &request), (Kind::Step, &request)]);
+    for failed in done {
+        assert_eq!(failed.expect_err("nothing ends")[0], ErrorCode::Deadline as u32);
+    }
+    c.ok(Kind::ScalerGet, &[0]);
+}
+
+#[test]
 fn an_update_that_fails_behind_its_reply_is_told_with_the_next_request() {
     let mut c = Client::new(Machine::DEFAULT);
     training(&mut c);

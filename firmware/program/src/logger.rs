@@ -40,6 +40,12 @@ fn push(encoded: &[u8]) {
     }
 }
 
+/// Whether there are bytes to take.
+pub fn waiting() -> bool {
+    // SAFETY: see `Shared`.
+    unsafe { (*LOG.0.get()).len > 0 }
+}
+
 /// Takes up to `out.len()` bytes; returns how many, and how many were lost since the last call.
 pub fn drain(out: &mut [u8]) -> (usize, usize) {
     // SAFETY: see `Shared`; no logging happens while this borrow lives.

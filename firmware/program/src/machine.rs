@@ -62,6 +62,9 @@ impl Hardware for Machine {
     fn tx_word(&mut self, offset: u32, value: u32) {
         store(TX_RING + offset, value);
     }
+    fn log_waiting(&self) -> bool {
+        crate::logger::waiting()
+    }
     fn log_drain(&mut self, out: &mut [u8]) -> (usize, usize) {
         crate::logger::drain(out)
     }

@@ -9,6 +9,9 @@
 //!
 //! Every slave answers in the cycle after its selection, so one rule serves all: acknowledge one cycle after an unacknowledged
 //! request.
+//!
+//! Instructions come a line of the cache at a time, in a burst (Wishbone B4, registered feedback, incrementing). There the RAM
+//! reads ahead: while it acknowledges one word it is asked for the next, so that a burst takes a cycle a word.
 
 use crate::comment;
 use rust_hdl_core::prelude::*;
@@ -21,6 +24,12 @@ pub struct Bus {
     pub clock: Signal<In, Clock>,
     /// Instruction request.
     pub i_request: Signal<In, Bit>,
+    /// The next word is wanted after this one: the burst goes on.
+    pub i_burst: Signal<In, Bit>,
+    /// Instruction word address.
+    pub i_address: Signal<In, Bits<30>>,
+    /// What the RAM's instruction port reads.
+    pub i_fetch: Signal<Out, Bits<30>>,
     /// Instruction acknowledge.
     pub i_ack: Signal<Out, Bit>,
     /// Data request.
@@ -81,7 +90,11 @@ impl Logic for Bus {
     fn update(&mut self) {
         comment!("module bus");
         dff_setup!(self, clock, i_ack_reg, d_ack_reg, answers);
-        self.i_ack_reg.d.next = self.i_request.val() & !self.i_ack_reg.q.val();
+        self.i_ack_reg.d.next = self.i_request.val() & (!self.i_ack_reg.q.val() | self.i_burst.val());
+        self.i_fetch.next = self.i_address.val();
+        if self.i_ack_reg.q.val() {
+            self.i_fetch.next = self.i_address.val() + 1;
+        }
         self.i_ack.next = self.i_ack_reg.q.val();
         self.start.next = self.d_request.val() & !self.d_ack_reg.q.val();
         self.d_ack_reg.d.next = self.start.val();

@@ -16,6 +16,8 @@ pub struct Cpu {
     pub i_request: Signal<Out, Bit>,
     /// Its word address.
     pub i_address: Signal<Out, Bits<30>>,
+    /// The burst goes on with the next address.
+    pub i_burst: Signal<Out, Bit>,
     /// The word is there.
     pub i_ack: Signal<In, Bit>,
     /// The word.
@@ -42,6 +44,7 @@ impl Logic for Cpu {
     fn connect(&mut self) {
         self.i_request.connect();
         self.i_address.connect();
+        self.i_burst.connect();
         self.d_request.connect();
         self.d_write.connect();
         self.d_address.connect();
@@ -58,6 +61,7 @@ impl Logic for Cpu {
   logic [2:0] i_cti, d_cti;
   logic [1:0] i_bte, d_bte;
   assign i_request = i_cyc & i_stb;
+  assign i_burst = i_cti == 3'b010;
   assign d_request = d_cyc & d_stb;
   VexRiscv core (
     .clk(clock), .reset(reset), .externalResetVector(32'd0),

@@ -136,7 +136,9 @@ impl Logic for Soc {
         self.cpu.reset.next = self.cpu_reset.val();
         self.bus.i_request.next = self.cpu.i_request.val();
         self.cpu.i_ack.next = self.bus.i_ack.val();
-        self.ram.i_address.next = self.cpu.i_address.val();
+        self.bus.i_burst.next = self.cpu.i_burst.val();
+        self.bus.i_address.next = self.cpu.i_address.val();
+        self.ram.i_address.next = self.bus.i_fetch.val();
         self.cpu.i_data.next = self.ram.i_data.val();
         self.bus.d_request.next = self.cpu.d_request.val();
         self.bus.d_write.next = self.cpu.d_write.val();

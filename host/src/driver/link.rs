@@ -1,10 +1,11 @@
 //! The host's end of the link: numbered requests, a window of them outstanding, retransmission, replies.
 //!
-//! The device executes requests strictly in order, each once, and keeps its last [`WINDOW`] replies. Whatever the line loses
-//! or damages is therefore made good by sending again: from a wanted number when the device asks (a NAK), and from the
-//! oldest unanswered request when nothing is heard for a while. A request that was answered is never sent again, because it
-//! was executed. The numbers outstanding span at most [`WINDOW`], and their bytes what the device's receive ring holds less
-//! one frame, so that a first transmission never meets a full ring; a retransmission may, and is asked for again.
+//! The device executes requests strictly in order, each once, and keeps its last [`REPLIES`] replies that
+//! [tell](Kind::tells) something. Whatever the line loses or damages is therefore made good by sending again: from a wanted
+//! number when the device asks (a NAK), and from the oldest unanswered request when nothing is heard for a while. A request that
+//! was answered is never sent again, because it was executed. The numbers outstanding span at most [`WINDOW`], with
+//! [`REPLIES`] that tell something among them, and their bytes what the device's receive ring holds less one frame, so that a
+//! first transmission never meets a full ring; a retransmission may, and is asked for again.
 //!
 //! How long "a while" is follows from how long replies take (Jacobson's estimate with Karn's rule, as in RFC 6298), because a
 //! line at 115,200 baud, or a simulated one, needs longer for a frame than a fast one for a hundred.
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use systole_isa::frame::{self, Content, ErrorCode, Kind, MAX_CONTENT, REPLY, WINDOW};
+use systole_isa::frame::{self, Content, ErrorCode, Kind, MAX_CONTENT, REPLIES, REPLY, WINDOW};
 use systole_sim::port::Port;
 
 use super::explain;
@@ -309,6 +310,7 @@ impl Link {
         let ring_bytes = 4 + length.next_multiple_of(4);
         self.heard = Instant::now();
         while self.pending.len() >= self.window
+            || (kind.tells() && self.pending.iter().filter(|p| p.kind.tells()).count() >= REPLIES)
             || (!self.pending.is_empty() && self.outstanding_bytes() + ring_bytes > self.budget)
         {
             self.pump()?;

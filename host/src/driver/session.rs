@@ -6,8 +6,10 @@
 use systole_isa::frame::scaler;
 use systole_isa::sreg;
 
+use super::link::Ticket;
 use super::product::{block, upload_program};
 use super::requests::{Registers, StepReply, StepRequest};
+use super::trace::Recording;
 use super::{Device, Link};
 use crate::compile::optimizer::{Clip, EMA, KEEP};
 use crate::compile::{Compiled, PADDED_LABEL, TensorPlace};
@@ -89,7 +91,7 @@ pub struct Session {
     compiled: Compiled,
     scale: i8,
     slot: usize,
-    /// Updates so far. Requests are made once the reply to the one before is there, so this is exact for each of them.
+    /// Updates so far, as far as replies tell. A request that depends on it is made once the step before has been replied to.
     updates: u64,
     schedule: Schedule,
     /// The next batch to train on.
@@ -170,6 +172,12 @@ impl Session {
 
     /// Trains on the rows in `order`: windows of `accumulate` batches, an update a window; the last window and its last batch may
     /// be smaller. `each` is told of every window, with the sums of its batches, and may stop the training by failing.
+    ///
+    /// Where the outcome of a step changes nothing about the request for the next, that one is made while the step runs. So one
+    /// more window may be done, and told, after `each` has failed.
+    ///
+    /// # Errors
+    /// The device's, or the first of `each`.
     pub fn train(
         &mut self,
         rows: &Rows,
@@ -178,66 +186,87 @@ impl Session {
         mut each: impl FnMut(&mut Link, usize, &StepReply) -> Result<()>,
     ) -> Result<()> {
         self.device.link.phase("training");
-        let batch = self.compiled.batch as usize;
-        let window = batch * self.compiled.recipe.accumulate as usize;
-        let mut batches = order.chunks(window).flat_map(|w| w.chunks(batch)).peekable();
-        let Some(&first) = batches.peek() else { return Ok(()) };
-        self.send_to_train(rows, first)?;
-        let (mut position, mut sum, mut replied) = (0, None, None);
-        while let Some(batch) = batches.next() {
-            let start = position / window * window;
-            let end = (start + window).min(order.len());
-            let more = position + batch.len() < end;
-            let request = self.step_request(end - start, hyper, position == start, more);
-            position += batch.len();
-            if position - batch.len() == start {
-                self.steps += 1;
-                self.device.recording.iter().for_each(|r| r.step_begins(self.steps));
+        let plan = batches(order, self.compiled.batch as usize, self.compiled.recipe.accumulate as usize);
+        let Some(first) = plan.first() else { return Ok(()) };
+        self.send_to_train(rows, first.rows)?;
+        let (mut ahead, mut sum, mut replied, mut outcome) = (None, None, None, Ok(()));
+        for (i, batch) in plan.iter().enumerate() {
+            let ticket = match ahead.take() {
+                Some(ticket) => ticket,
+                None if outcome.is_err() => break,
+                None => self.ask(batch, hyper)?,
+            };
+            if let Some(next) = plan.get(i + 1).filter(|_| outcome.is_ok()) {
+                self.send_to_train(rows, next.rows)?;
+                if self.foreseeable(batch, hyper) {
+                    ahead = Some(self.ask(next, hyper)?);
+                }
             }
-            let ticket = self.device.link.step(&request)?;
-            self.slot ^= 1;
-            if let Some(&next) = batches.peek() {
-                self.send_to_train(rows, next)?;
-            }
-            let mut reply = self.device.link.step_reply(ticket)?;
+            let mut reply = match self.device.link.step_reply(ticket) {
+                // refused, as it follows a step that failed
+                Err(_) if outcome.is_err() => break,
+                reply => reply?,
+            };
             if let Some(before) = replied.replace(reply.end_cycle) {
                 reply.passed = reply.end_cycle.wrapping_sub(before);
             }
             let total = add(sum, reply);
-            sum = more.then_some(total);
+            sum = batch.more.then_some(total);
             self.updates += u64::from(reply.outcome == Outcome::Updated);
-            if !more {
+            if !batch.more {
+                self.steps += 1;
                 self.device.recording.iter().for_each(|r| r.step_ends(self.steps));
             }
-            if !more || reply.outcome == Outcome::SkippedForward {
-                each(&mut self.device.link, end - start, &total)?;
+            if !batch.more || reply.outcome == Outcome::SkippedForward {
+                outcome = outcome.and(each(&mut self.device.link, batch.window, &total));
             }
         }
-        Ok(())
+        outcome
     }
 
-    /// `rows`: of the whole window. A batch that does not end it has its gradients accumulated in the update's place.
-    fn step_request(&self, rows: usize, hyper: Hyper, first: bool, more: bool) -> StepRequest {
+    /// Requests the step on a batch that has been sent.
+    fn ask(&mut self, batch: &Batch, hyper: Hyper) -> Result<Ticket> {
+        if batch.first {
+            self.device.recording.iter().for_each(|r| r.step_begins(self.steps + 1));
+        }
+        let ticket = self.device.link.step(&self.step_request(batch, hyper))?;
+        self.slot ^= 1;
+        Ok(ticket)
+    }
+
+    /// Whether the request for the next step is known before this one's outcome: a learning rate or a bias correction may go by
+    /// the number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself.
+    fn foreseeable(&self, batch: &Batch, hyper: Hyper) -> bool {
+        let alone = self.device.recording.as_ref().is_some_and(Recording::watches_steps);
+        !alone && (batch.more || self.scalars(hyper, self.updates) == self.scalars(hyper, self.updates + 1))
+    }
+
+    /// The optimizer's scalar registers after so many updates.
+    fn scalars(&self, hyper: Hyper, updates: u64) -> Vec<(u32, u32)> {
+        self.compiled.recipe.scalars(self.schedule.rate(hyper.lr, updates), hyper.momentum, updates)
+    }
+
+    /// A batch that does not end its window has its gradients accumulated in the update's place.
+    fn step_request(&self, batch: &Batch, hyper: Hyper) -> StepRequest {
         let c = &self.compiled;
-        let update = if more { c.step.accumulate.unwrap_or(c.step.update) } else { c.step.update };
+        let update = if batch.more { c.step.accumulate.unwrap_or(c.step.update) } else { c.step.update };
         let cycles: u64 =
             [c.step.compute, update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
         let mut registers = self.registers();
-        if !more {
-            registers.scalar =
-                c.recipe.scalars(self.schedule.rate(hyper.lr, self.updates), hyper.momentum, self.updates);
+        if !batch.more {
+            registers.scalar = self.scalars(hyper, self.updates);
         }
         if c.step.accumulate.is_some() {
-            registers.scalar.push((KEEP as u32, if first { 0.0f32 } else { 1.0 }.to_bits()));
+            registers.scalar.push((KEEP as u32, if batch.first { 0.0f32 } else { 1.0 }.to_bits()));
         }
         StepRequest {
             scaler: SCALER,
             compute: c.step.compute,
             update,
-            more,
+            more: batch.more,
             // the norm that the reply tells is only known after the update
             early: !matches!(c.recipe.clip, Clip::Norm(_)),
-            inv_batch: 1.0 / rows as f32,
+            inv_batch: 1.0 / batch.window as f32,
             deadline: deadline(cycles),
             registers,
         }
@@ -353,6 +382,28 @@ impl Session {
     pub fn forward_error(&self, step: u64, reply: &StepReply) -> Error {
         Error::ForwardNotFinite { step, place: self.label_of(reply.flag_pc) }
     }
+}
+
+/// One batch of a window.
+struct Batch<'a> {
+    rows: &'a [usize],
+    /// Rows of the whole window.
+    window: usize,
+    /// It begins its window.
+    first: bool,
+    /// Its window goes on after it.
+    more: bool,
+}
+
+/// Splits rows into windows of `accumulate` batches, in order.
+fn batches(order: &[usize], batch: usize, accumulate: usize) -> Vec<Batch<'_>> {
+    let mut all = Vec::new();
+    for window in order.chunks(batch * accumulate) {
+        let last = window.len().div_ceil(batch) - 1;
+        let parts = window.chunks(batch).enumerate();
+        all.extend(parts.map(|(i, rows)| Batch { rows, window: window.len(), first: i == 0, more: i < last }));
+    }
+    all
 }
 
 /// A window's reply: what adds up is added up, the rest is the last batch's. Losses are sums over the window's rows already.

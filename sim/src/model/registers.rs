@@ -226,6 +226,9 @@ impl Hardware for ModelHardware {
         self.link.tx.set_word(offset, value);
     }
 
+    fn log_waiting(&self) -> bool {
+        false
+    }
     fn log_drain(&mut self, _: &mut [u8]) -> (usize, usize) {
         (0, 0)
     }

@@ -60,6 +60,28 @@ impl Client {
         Ok(content.body.to_vec())
     }
 
+    /// Sends several requests before any is answered; what each brings, in order.
+    pub fn together(&mut self, requests: &[(Kind, &[u32])]) -> Vec<Result<Vec<u32>, [u32; 3]>> {
+        let first = self.next;
+        let mut wire = Vec::new();
+        for (kind, words) in requests {
+            wire.extend(self.frame(*kind, words, &[]));
+            self.next = self.next.wrapping_add(1);
+        }
+        self.device.send(&wire).expect("firmware lives");
+        let replies = self.collect();
+        assert_eq!(replies.len(), requests.len());
+        let result = |(i, reply): (usize, &Vec<u8>)| {
+            let content = frame::Content::parse(reply).expect("has a header");
+            assert_eq!(content.seq, first.wrapping_add(i as u8));
+            match content.kind == Kind::Error as u8 {
+                true => Err([0, 1, 2].map(|i| content.word(i).expect("errors have three words"))),
+                false => Ok(words_of(content.body)),
+            }
+        };
+        replies.iter().enumerate().map(result).collect()
+    }
+
     /// The words of a reply, or of an error.
     pub fn request(&mut self, kind: Kind, words: &[u32]) -> Result<Vec<u32>, [u32; 3]> {
         self.exchange(kind, words, &[]).map(|b| words_of(&b))
