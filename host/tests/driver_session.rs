@@ -19,7 +19,7 @@ fn session(batch: u32, scale: LossScale) -> (Session, Dataset, Weights) {
         compile::network(&model.graph, batch, Optimizer::Sgd { momentum: true }, device.info.machine).unwrap();
     let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
     let options = TrainOptions { loss_scale: scale, ..TrainOptions::default() };
-    let session = Session::start(device, compiled, &weights, &options.scaler(), data.scale).unwrap();
+    let session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).unwrap();
     (session, data, weights)
 }
 

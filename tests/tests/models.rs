@@ -33,7 +33,7 @@ fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
     let (macs, peak) = (compiled.macs_per_step, compiled.plan.peak_bytes());
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
     let words = TrainOptions { loss_scale_init: 10, ..TrainOptions::default() }.scaler();
-    let mut session = Session::start(device, compiled, &weights, &words, data.scale).expect("a session");
+    let mut session = Session::start(device, compiled, &weights, &[words], data.scale).expect("a session");
     let order: Vec<usize> = (0..steps * batch as usize).collect();
     let hyper = Hyper { lr: settings.lr.expect("a rate"), momentum: 0.9 };
     let (mut trace, mut cycles) = (Vec::new(), 0);

@@ -95,7 +95,7 @@ fn a_skipped_step_on_the_hardware_changes_no_weight() {
         compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, device.info.machine).expect("it fits");
     let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
     let options = TrainOptions { loss_scale: LossScale::Static(24), ..TrainOptions::default() };
-    let mut session = Session::start(device, compiled, &weights, &options.scaler(), data.scale).expect("a session");
+    let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
     let order: Vec<usize> = (0..32).collect();
     let mut skipped = 0;
     for _ in 0..4 {

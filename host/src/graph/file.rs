@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::gan::{self, Gan, OptimizerSettings};
 use super::{Graph, GraphError, Model, NodeId, Op, Regression, Window};
 
 /// Settings of a training that a model file may hold; flags of the command line go before them.
@@ -34,9 +35,28 @@ pub struct Settings {
 struct File {
     name: Spanned<String>,
     input: Spanned<Vec<usize>>,
-    loss: Spanned<String>,
+    loss: Option<Spanned<String>>,
+    latent: Option<Spanned<usize>>,
+    #[serde(default = "no_settings")]
+    train: Spanned<Settings>,
     #[serde(default)]
-    train: Settings,
+    layer: Vec<Layer>,
+    generator: Option<Spanned<Adversary>>,
+    discriminator: Option<Spanned<Adversary>>,
+}
+
+fn no_settings() -> Spanned<Settings> {
+    Spanned::new(0..0, Settings::default())
+}
+
+/// One of the two networks of a GAN, and its optimizer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Adversary {
+    optimizer: Spanned<String>,
+    lr: Spanned<f32>,
+    betas: Option<Spanned<[f32; 2]>>,
+    momentum: Option<Spanned<f32>>,
     #[serde(default)]
     layer: Vec<Layer>,
 }
@@ -108,43 +128,148 @@ pub fn parse(text: &str) -> Result<(Model, Settings), String> {
             "the input's shape is [features], [steps, features] or [channels, height, width], from 1 to 16384 each";
         return Err(fail(file.input.span(), what.into()));
     }
+    let settings = file.train.get_ref().clone();
+    let made = match (&file.generator, &file.discriminator) {
+        (None, None) => network(&file).map(|graph| (graph, None)),
+        (Some(g), Some(d)) => gan(&file, g, d).map(|(graph, gan)| (graph, Some(gan))),
+        (Some(one), None) => Err((one.span(), "a GAN has two networks: add [discriminator]".into())),
+        (None, Some(one)) => Err((one.span(), "a GAN has two networks: add [generator]".into())),
+    };
+    let (graph, gan) = made.map_err(|(span, what)| fail(span, what))?;
+    Ok((Model { name: name.clone(), sizes: Vec::new(), graph, gan, source: Some(text.into()) }, settings))
+}
+
+/// Where a mistake is, and what.
+type Mistake = (Range<usize>, String);
+
+/// An ordinary network with its loss.
+fn network(file: &File) -> Result<Graph, Mistake> {
+    let Some(named) = &file.loss else {
+        return Err((file.name.span(), "the file names no loss: write loss = \"softmax_cross_entropy\"".into()));
+    };
+    if let Some(latent) = &file.latent {
+        return Err((latent.span(), "only a GAN, with [generator] and [discriminator], has a `latent`".into()));
+    }
     let mut graph = Graph::default();
-    let mut last = graph.input(shape);
-    let mut names = HashMap::from([("input".to_string(), last)]);
-    for (i, layer) in file.layer.iter().enumerate() {
-        let name = layer.name.clone().unwrap_or_else(|| i.to_string());
-        last = add(&mut graph, layer, &name, last, &names).map_err(|(span, what)| fail(span, what))?;
-        if names.insert(name.clone(), last).is_some() {
-            return Err(fail(layer.op.span(), format!("two layers are called `{name}`")));
-        }
+    let input = graph.input(file.input.get_ref());
+    let last = stack(&mut graph, &file.layer, "", input)?;
+    if graph.parameters.is_empty() {
+        return Err((named.span(), "the model has no layer with parameters".into()));
     }
-    if last == NodeId(0) || graph.parameters.is_empty() {
-        return Err(fail(file.loss.span(), "the model has no layer with parameters".into()));
-    }
-    let loss = |e: GraphError| fail(file.loss.span(), e.to_string());
-    let kind = match file.loss.get_ref().as_str() {
+    let wrong = |e: GraphError| (named.span(), e.to_string());
+    let kind = match named.get_ref().as_str() {
         "softmax_cross_entropy" => None,
         "mse" => Some(Regression::Mse),
         "smooth_l1" => Some(Regression::SmoothL1),
         "sigmoid_bce" => Some(Regression::SigmoidBce),
         other => {
             let known = "softmax_cross_entropy, and against the input itself mse, smooth_l1, sigmoid_bce";
-            return Err(fail(file.loss.span(), format!("unknown loss `{other}`: there are {known}")));
+            return Err((named.span(), format!("unknown loss `{other}`: there are {known}")));
         }
     };
     match kind {
-        None => graph.softmax_cross_entropy(last).map_err(loss)?,
+        None => graph.softmax_cross_entropy(last).map_err(wrong)?,
         Some(kind) => {
-            let mut target = NodeId(0);
+            let mut target = input;
             if graph.node(target).shape.len() > 1 {
                 let flat = [graph.node(target).features];
-                target = graph.reshape(target, &flat, "target").map_err(loss)?;
+                target = graph.reshape(target, &flat, "target").map_err(wrong)?;
             }
-            graph.regression(kind, last, target).map_err(loss)?
+            graph.regression(kind, last, target).map_err(wrong)?
         }
     };
-    let model = Model { name: name.clone(), sizes: Vec::new(), graph, source: Some(text.into()) };
-    Ok((model, file.train))
+    Ok(graph)
+}
+
+/// The generator, and with the discriminator behind it the passes that train both.
+fn gan(file: &File, g: &Spanned<Adversary>, d: &Spanned<Adversary>) -> Result<(Graph, Gan), Mistake> {
+    if let Some(loss) = &file.loss {
+        let why = "a GAN's loss is sigmoid_bce of the discriminator's output: leave `loss` out";
+        return Err((loss.span(), why.into()));
+    }
+    if let Some(layer) = file.layer.first() {
+        let why = "layers of a GAN belong to one of its networks: [[generator.layer]] or [[discriminator.layer]]";
+        return Err((layer.op.span(), why.into()));
+    }
+    let train = file.train.get_ref();
+    if train.lr.is_some() || train.momentum.is_some() {
+        let why = "each network of a GAN has its own optimizer: `lr` and `momentum` belong to [generator] and [discriminator]";
+        return Err((file.train.span(), why.into()));
+    }
+    let latent = match &file.latent {
+        Some(n) if (1..=16384).contains(n.get_ref()) => *n.get_ref(),
+        Some(n) => return Err((n.span(), "`latent`, the generator's random inputs, must be from 1 to 16384".into())),
+        None => return Err((g.span(), "the generator needs inputs: write latent = 16 beside `input`".into())),
+    };
+    let mut graph = Graph::default();
+    let noise = graph.latent(latent);
+    let image = stack(&mut graph, &g.get_ref().layer, "generator.", noise)?;
+    let of_generator = graph.parameters.len();
+    let (made, wanted) = (&graph.node(image).shape, file.input.get_ref());
+    if of_generator == 0 {
+        return Err((g.span(), "the generator has no layer with parameters".into()));
+    }
+    if made != wanted {
+        return Err((g.span(), format!("the generator makes {made:?}, the data set has {wanted:?}: `input`")));
+    }
+    let logit = stack(&mut graph, &d.get_ref().layer, "discriminator.", image)?;
+    if graph.parameters.len() == of_generator {
+        return Err((d.span(), "the discriminator has no layer with parameters".into()));
+    }
+    if graph.node(logit).shape != [1] {
+        let shape = &graph.node(logit).shape;
+        let why = format!("the discriminator ends in {shape:?}; it must end in [1], the logit of `this is real`");
+        return Err((d.span(), why));
+    }
+    let optimizers = [optimizer(d.get_ref())?, optimizer(g.get_ref())?];
+    gan::adversaries(graph, image, of_generator, optimizers).map_err(|e| (d.span(), e.to_string()))
+}
+
+/// Checks the settings of an optimizer.
+fn optimizer(of: &Adversary) -> Result<OptimizerSettings, Mistake> {
+    let name = of.optimizer.get_ref().as_str();
+    let (adam, sgd) = (matches!(name, "adam" | "adamw"), name == "sgd");
+    if !adam && !sgd && name != "adagrad" {
+        let why = format!("unknown optimizer `{name}`: there are sgd, adam, adamw, adagrad");
+        return Err((of.optimizer.span(), why));
+    }
+    let lr = *of.lr.get_ref();
+    if !(lr > 0.0 && lr.is_finite()) {
+        return Err((of.lr.span(), "a learning rate is a positive number".into()));
+    }
+    let fraction = |v: f32| (0.0..1.0).contains(&v);
+    let betas = match &of.betas {
+        Some(b) if !adam => return Err((b.span(), format!("`{name}` takes no `betas`; adam and adamw do"))),
+        Some(b) if !b.get_ref().iter().all(|&v| fraction(v)) => {
+            return Err((b.span(), "`betas` must be at least 0 and below 1".into()));
+        }
+        Some(b) => (b.get_ref()[0], b.get_ref()[1]),
+        None => (0.9, 0.999),
+    };
+    let momentum = match &of.momentum {
+        Some(m) if !sgd => return Err((m.span(), format!("`{name}` takes no `momentum`; sgd does"))),
+        Some(m) if !fraction(*m.get_ref()) => {
+            return Err((m.span(), "`momentum` must be at least 0 and below 1".into()));
+        }
+        Some(m) => *m.get_ref(),
+        None => 0.0,
+    };
+    Ok(OptimizerSettings { name: name.into(), lr, betas, momentum })
+}
+
+/// Adds layers one after another behind `first`, to whose value they may refer as `input`. Their nodes' names begin with
+/// `prefix`.
+fn stack(graph: &mut Graph, layers: &[Layer], prefix: &str, first: NodeId) -> Result<NodeId, Mistake> {
+    let mut last = first;
+    let mut names = HashMap::from([("input".to_string(), first)]);
+    for (i, layer) in layers.iter().enumerate() {
+        let name = layer.name.clone().unwrap_or_else(|| i.to_string());
+        last = add(graph, layer, &format!("{prefix}{name}"), last, &names)?;
+        if names.insert(name.clone(), last).is_some() {
+            return Err((layer.op.span(), format!("two layers are called `{name}`")));
+        }
+    }
+    Ok(last)
 }
 
 /// Adds one layer. Errors: where, and what.
@@ -154,7 +279,7 @@ fn add(
     name: &str,
     last: NodeId,
     names: &HashMap<String, NodeId>,
-) -> Result<NodeId, (Range<usize>, String)> {
+) -> Result<NodeId, Mistake> {
     let op = layer.op.get_ref().as_str();
     let here = layer.op.span();
     let mut inputs = vec![last];

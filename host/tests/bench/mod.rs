@@ -59,7 +59,7 @@ impl Bench {
     }
 
     pub fn batch(&mut self, slot: usize, x: &[f32], labels: &[u32]) {
-        let s = self.compiled.slots[slot].clone();
+        let s = self.compiled.phases[0].passes[0].slots[slot].clone();
         self.write(s.input, x);
         let labels: Vec<f32> = labels.iter().map(|&l| l as f32).collect();
         self.write(s.labels, &labels);

@@ -1,15 +1,16 @@
-//! Walks a graph and its derivative and emits every node: first without addresses, to learn of all tensors, then with them.
+//! Walks graphs and their derivatives and emits every node: first without addresses, to learn of all tensors, then with them.
 
 use super::arena::{arrange, life};
 use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
+use super::phase::{PhaseSpec, segment_name};
 use super::view::{Nd, Place};
 use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
-use crate::compile::build::{Matrix, append, check, odd_pitch};
+use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
 use crate::compile::{
-    CompileError, Compiled, Dropout, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload,
+    CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, Recipe, SlotBinding, TensorPlace, Upload,
 };
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
@@ -24,10 +25,12 @@ pub(super) struct ParameterTensors {
     half: usize,
     master: usize,
     state: Vec<usize>,
-    /// FP32 sum of gradients over micro-batches.
+    /// FP32 sum of gradients over the passes that make one update.
     sum: Option<usize>,
     /// `[outputs, inputs]` for a weight, `[n, 1]` for a vector.
     pub(super) gradient: Nd,
+    /// Of the phase that updates it.
+    recipe: Recipe,
 }
 
 /// Constants that the host writes once.
@@ -38,18 +41,28 @@ struct Constant {
     values: Vec<f32>,
 }
 
-/// A network in emission.
+/// Where the batches of a pass lie.
+struct FeedTensors<'a> {
+    graph: &'a Graph,
+    /// Input and labels of each slot.
+    slots: [(usize, usize); 2],
+    /// Per slot the tensor of all masks, and per dropout where in it its mask begins; nothing where nothing is dropped.
+    masks: Option<([usize; 2], Vec<(NodeId, u32)>)>,
+}
+
+/// Networks over shared parameters in emission, one pass after another.
 pub(super) struct Net<'a> {
+    /// The pass in emission.
     pub(super) graph: &'a Graph,
+    /// Where its batches lie, in `feeds`.
+    feed: usize,
+    feeds: Vec<FeedTensors<'a>>,
     pub(super) values: Vec<Option<Nd>>,
     gradients: Vec<Option<Nd>>,
     /// What a node's forward pass keeps for its backward pass besides its value.
     pub(super) kept: Vec<Vec<Nd>>,
     pub(super) parameters: Vec<ParameterTensors>,
     pub(super) training: bool,
-    slots: [(usize, usize); 2],
-    /// Per slot the tensor of all masks, and per dropout where in it its mask begins; nothing where nothing is dropped.
-    masks: Option<([usize; 2], Vec<(NodeId, u32)>)>,
     constants: Vec<Constant>,
     ones: Option<Nd>,
 }
@@ -90,7 +103,7 @@ fn matrix_shape(shape: &[usize]) -> (u32, u32) {
     }
 }
 
-impl Net<'_> {
+impl<'a> Net<'a> {
     /// The device's axes of a node's value.
     pub(super) fn dims(&self, id: NodeId) -> Vec<u32> {
         let batch = self.batch();
@@ -169,7 +182,7 @@ impl Net<'_> {
 
     /// The mask of a dropout for the current slot's batch: zeros and ones, with the axes of the node's value.
     pub(super) fn mask(&self, e: &Emitter, id: NodeId) -> Nd {
-        let (_, offsets) = self.masks.as_ref().expect("there are masks where there are dropouts");
+        let (_, offsets) = self.feeds[self.feed].masks.as_ref().expect("there are masks where there are dropouts");
         let &(_, offset) = offsets.iter().find(|o| o.0 == id).expect("every dropout has one");
         let (dims, mut stride) = (self.dims(id), 1);
         let mut strides = vec![0; dims.len()];
@@ -180,15 +193,23 @@ impl Net<'_> {
         Nd { place: Place::Masks, offset, dims, strides }
     }
 
-    /// Where the host puts the masks of a slot, dropout by dropout: FP16.
-    fn mask_places(&self, e: &Emitter, slot: usize) -> Vec<TensorPlace> {
-        let Some((tensors, offsets)) = &self.masks else { return Vec::new() };
-        let start = e.place_of(tensors[slot]);
-        let place = |&(id, offset): &(NodeId, u32)| {
-            let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
-            TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
-        };
-        offsets.iter().map(place).collect()
+    /// Where the host puts the batches and masks of the current pass.
+    fn bindings(&self, e: &Emitter) -> [SlotBinding; 2] {
+        let feed = &self.feeds[self.feed];
+        [0, 1].map(|slot| {
+            let (x, labels) = feed.slots[slot];
+            let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
+            let mut masks = Vec::new();
+            if let Some((tensors, offsets)) = &feed.masks {
+                let start = e.place_of(tensors[slot]);
+                registers.push((MASK_REGISTER, start.addr.0));
+                masks.extend(offsets.iter().map(|&(id, offset)| {
+                    let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
+                    TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
+                }));
+            }
+            SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
+        })
     }
 
     /// A column of so many ones.
@@ -199,7 +220,8 @@ impl Net<'_> {
             d[..d.len() - 1].iter().product::<u32>()
         };
         if self.ones.is_none() {
-            let most = self.graph.nodes.iter().map(|n| of(&n.shape)).max().unwrap_or(1).max(rows);
+            let nodes = self.feeds.iter().flat_map(|f| &f.graph.nodes);
+            let most = nodes.map(|n| of(&n.shape)).max().unwrap_or(1).max(rows);
             let tensor = e.resident("ones", Class::Workspace, Space::Hmem, None, (1, most, most));
             self.constants.push(Constant { tensor, columns: (0, most), values: vec![1.0; most as usize] });
             self.ones = Some(Nd { place: Place::Tensor(tensor), offset: 0, dims: vec![most, 1], strides: vec![1, 1] });
@@ -224,7 +246,8 @@ impl Net<'_> {
                 continue;
             }
             match self.graph.node(id).op {
-                Op::Input => {}
+                Op::Input | Op::Latent => {}
+                Op::Constant { value } => self.constant(e, id, value),
                 Op::Dense { .. } => dense::forward(self, e, id),
                 Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => conv::forward(self, e, id),
                 Op::MaxPool2d { .. } | Op::AvgPool2d { .. } => pool::forward(self, e, id),
@@ -236,6 +259,16 @@ impl Net<'_> {
                 Op::SoftmaxCrossEntropy | Op::Regression(_) => losses::emit(self, e, id),
             }
         }
+    }
+
+    /// One value everywhere, which the host writes once.
+    fn constant(&mut self, e: &mut Emitter, id: NodeId, value: f32) {
+        let name = &self.graph.node(id).name;
+        let tensor = e.resident(name, Class::Workspace, Space::Hmem, None, (1, 1, 1));
+        self.constants.push(Constant { tensor, columns: (0, 1), values: vec![value] });
+        let dims = self.dims(id);
+        let strides = vec![0; dims.len()];
+        self.values[id.0] = Some(Nd { place: Place::Tensor(tensor), offset: 0, dims, strides });
     }
 
     /// All gradients. The loss has made that of its input.
@@ -283,14 +316,15 @@ impl Net<'_> {
     }
 }
 
-/// Tensors of parameters and slots.
-fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
+/// Tensors for the batches of a pass; `prefix` begins their names.
+fn declare_feed<'a>(graph: &'a Graph, e: &mut Emitter, prefix: &str) -> FeedTensors<'a> {
     let (batch, lanes) = (e.batch, e.lanes());
     let features = graph.input_features() as u32;
     let slots = [0, 1].map(|s| {
         let shape = (batch, features, odd_pitch(features, lanes));
-        let x = e.resident(&format!("input {s}"), Class::Activations, Space::Hmem, None, shape);
-        (x, e.resident(&format!("labels {s}"), Class::Activations, Space::Hmem, None, (1, batch, batch)))
+        let x = e.resident(&format!("{prefix}input {s}"), Class::Activations, Space::Hmem, None, shape);
+        let labels = (1, batch, batch);
+        (x, e.resident(&format!("{prefix}labels {s}"), Class::Activations, Space::Hmem, None, labels))
     });
     let mut words = 0;
     let mut offsets = Vec::new();
@@ -302,12 +336,21 @@ fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
     }
     let masks = (words > 0).then(|| {
         let shape = (1, words, words);
-        let of = |s| e.resident(&format!("dropout masks {s}"), Class::Activations, Space::Hmem, None, shape);
+        let name = |s| format!("{prefix}dropout masks {s}");
+        let of = |s: usize| e.resident(&name(s), Class::Activations, Space::Hmem, None, shape);
         ([0, 1].map(of), offsets)
     });
+    FeedTensors { graph, slots, masks }
+}
+
+/// Tensors of all parameters, which every pass shares.
+fn declare_parameters(phases: &[PhaseSpec], e: &mut Emitter) -> Vec<ParameterTensors> {
+    let lanes = e.lanes();
+    let graphs = || phases.iter().flat_map(|p| p.passes.iter().map(|pass| pass.1));
+    let shared = &phases[0].passes[0].1.parameters;
     // Biases whose gradient is one more column of their weight's.
-    let mut weight_of = vec![None; graph.parameters.len()];
-    for n in &graph.nodes {
+    let mut weight_of = vec![None; shared.len()];
+    for n in graphs().flat_map(|g| &g.nodes) {
         match n.op {
             Op::Dense { weight, bias } | Op::Conv2d { weight, bias, .. } => weight_of[bias.0] = Some(weight.0),
             Op::Gru(c) | Op::Lstm(c) => {
@@ -318,8 +361,10 @@ fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
         }
     }
     let mut parameters: Vec<ParameterTensors> = Vec::new();
-    let mut whole: Vec<Option<Nd>> = vec![None; graph.parameters.len()];
-    for (i, p) in graph.parameters.iter().enumerate() {
+    let mut whole: Vec<Option<Nd>> = vec![None; shared.len()];
+    for (i, p) in shared.iter().enumerate() {
+        let owner = phases.iter().find(|phase| phase.trained().contains(&ParameterId(i)));
+        let recipe = owner.expect("every parameter is updated by a phase").recipe;
         let (rows, cols) = matrix_shape(&p.shape);
         let vector = p.shape.len() == 1;
         let pitch = if vector { cols } else { odd_pitch(cols, lanes) };
@@ -344,38 +389,49 @@ fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
         };
         let name = format!("{} gradient sum", p.name);
         let sum = (recipe.accumulate > 1).then(|| e.resident(&name, Class::Gradients, Space::Smem, Some(0), dense));
-        parameters.push(ParameterTensors { half, master, state, sum, gradient });
+        parameters.push(ParameterTensors { half, master, state, sum, gradient, recipe });
     }
-    let pitch = odd_pitch(features, lanes);
-    let constants = slots
-        .map(|(tensor, _)| Constant { tensor, columns: (features, 1), values: vec![1.0; batch as usize] })
-        .into_iter()
-        .collect();
-    let mut net = Net {
-        graph,
+    parameters
+}
+
+/// Tensors of parameters and batches.
+fn declare<'a>(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
+    let mut feeds = Vec::new();
+    for phase in phases {
+        for &(name, graph) in &phase.passes {
+            let prefix = [phase.name, name].iter().filter(|n| !n.is_empty()).map(|n| format!("{n} ")).collect::<String>();
+            feeds.push(declare_feed(graph, e, &prefix));
+        }
+    }
+    let parameters = declare_parameters(phases, e);
+    let ones = |f: &FeedTensors| {
+        let columns = (f.graph.input_features() as u32, 1);
+        f.slots.map(|(tensor, _)| Constant { tensor, columns, values: vec![1.0; e.batch as usize] })
+    };
+    Net {
+        graph: feeds[0].graph,
+        feed: 0,
         values: Vec::new(),
         gradients: Vec::new(),
         kept: Vec::new(),
         parameters,
         training: true,
-        slots,
-        masks,
-        constants,
+        constants: feeds.iter().flat_map(ones).collect(),
         ones: None,
-    };
-    net.restart(pitch, batch);
-    net
+        feeds,
+    }
 }
 
-impl Net<'_> {
-    /// Forgets all values but the input.
-    fn restart(&mut self, pitch: u32, batch: u32) {
-        let n = self.graph.nodes.len();
+impl<'a> Net<'a> {
+    /// Begins a pass over `graph`, on the batches of feed number `feed`: of all values only its input is known.
+    fn enter(&mut self, e: &Emitter, feed: usize, graph: &'a Graph) {
+        let n = graph.nodes.len();
+        (self.feed, self.graph) = (feed, graph);
         self.values = vec![None; n];
         self.gradients = vec![None; n];
         self.kept = vec![Vec::new(); n];
-        let shape = &self.graph.nodes[0].shape;
-        let (mut dims, mut strides) = (vec![batch], vec![pitch]);
+        let shape = &graph.nodes[0].shape;
+        let (mut dims, mut strides) = (vec![e.batch], vec![odd_pitch(graph.input_features() as u32, e.lanes())]);
         for (i, &d) in shape.iter().enumerate() {
             dims.push(d as u32);
             strides.push(shape[i + 1..].iter().product::<usize>() as u32);
@@ -383,9 +439,10 @@ impl Net<'_> {
         self.values[0] = Some(to_device(&Nd { place: Place::Input, offset: 0, dims, strides }));
     }
 
-    fn update_tensors(&self, e: &mut Emitter) -> Vec<UpdateTensors> {
+    fn update_tensors(&self, e: &mut Emitter, of: &[ParameterId]) -> Vec<UpdateTensors> {
         let mut all = Vec::new();
-        for (p, of) in self.parameters.iter().zip(&self.graph.parameters) {
+        for &id in of {
+            let (p, of) = (&self.parameters[id.0], self.graph.parameter(id));
             let gradient = e.matrix(&p.gradient);
             let place = |t: usize| Matrix::of(&e.place_of(t));
             let master = e.place_of(p.master);
@@ -403,11 +460,12 @@ impl Net<'_> {
         all
     }
 
-    /// The update of all parameters.
-    fn update(&self, e: &mut Emitter, recipe: &Recipe) {
-        let tensors = self.update_tensors(e);
-        let shapes: Vec<_> = self.graph.parameters.iter().map(|p| matrix_shape(&p.shape)).collect();
-        let scratch = Scratch::new(recipe, &shapes);
+    /// The update of a phase's parameters.
+    fn update(&self, e: &mut Emitter, phase: &PhaseSpec) {
+        let trained = phase.trained();
+        let tensors = self.update_tensors(e, &trained);
+        let shapes: Vec<_> = trained.iter().map(|&id| matrix_shape(&self.graph.parameter(id).shape)).collect();
+        let scratch = Scratch::new(&phase.recipe, &shapes);
         let wanted = scratch.wanted().to_vec();
         let mut own = Vec::new();
         for (name, plane, rows, cols) in wanted {
@@ -415,15 +473,15 @@ impl Net<'_> {
         }
         own.iter().for_each(|&t| e.touch(t));
         let places: Vec<Matrix> = own.iter().map(|&t| Matrix::of(&e.place_of(t))).collect();
-        update(&mut e.builder, recipe, &tensors, &scratch, &places);
+        update(&mut e.builder, &phase.recipe, &tensors, &scratch, &places);
         own.iter().for_each(|&t| e.touch(t));
     }
 
-    fn parameter(&self, e: &Emitter, i: usize, recipe: Recipe) -> Parameter {
+    fn parameter(&self, e: &Emitter, i: usize) -> Parameter {
         let (p, of) = (&self.parameters[i], &self.graph.parameters[i]);
         let Place::Tensor(t) = p.gradient.place else { unreachable!("gradients are tensors") };
         let g = e.place_of(t);
-        let names = recipe.state_names().into_iter().map(String::from);
+        let names = p.recipe.state_names().into_iter().map(String::from);
         Parameter {
             name: of.name.clone(),
             shape: of.shape.clone(),
@@ -462,70 +520,110 @@ impl Net<'_> {
     }
 }
 
-/// Everything, at these addresses or at none.
+/// Everything that an emission leaves behind.
+struct Emitted<'a> {
+    e: Emitter,
+    /// As it was in the evaluation, which comes last of all passes.
+    net: Net<'a>,
+    /// Name and instructions of each segment.
+    segments: Vec<(String, Builder)>,
+    /// The passes of each phase.
+    passes: Vec<Vec<Pass>>,
+    evaluate: Pass,
+    /// Multiply-accumulates of all passes that train.
+    macs: u64,
+}
+
+/// Everything, at these addresses or at none. Segments: every pass, every update, the evaluation, what accumulates.
 fn emit<'a>(
-    graph: &'a Graph,
+    phases: &[PhaseSpec<'a>],
+    evaluated: &'a Graph,
     batch: u32,
-    recipe: Recipe,
     cost: Cost,
     places: Option<Vec<Addr>>,
-) -> Result<(Emitter, Net<'a>, Vec<crate::compile::build::Builder>, u64), CompileError> {
+) -> Result<Emitted<'a>, CompileError> {
     let mut e = Emitter::new(cost, batch, places);
-    let mut net = declare(graph, &mut e, recipe);
-    let pitch = odd_pitch(graph.input_features() as u32, e.lanes());
-    net.forward(&mut e);
-    net.backward(&mut e);
-    let compute = e.segment();
+    let mut net = declare(phases, &mut e);
+    let mut segments = Vec::new();
+    let mut passes: Vec<Vec<Pass>> = Vec::new();
+    let mut feeds = 0..;
+    for phase in phases {
+        let mut of_phase = Vec::new();
+        for (&(name, graph), feed) in phase.passes.iter().zip(&mut feeds) {
+            net.enter(&e, feed, graph);
+            net.forward(&mut e);
+            net.backward(&mut e);
+            of_phase.push(net.pass(&e, segments.len()));
+            segments.push((segment_name([phase.name, name, "compute"]), e.segment()));
+        }
+        passes.push(of_phase);
+    }
     let macs = e.macs;
-    net.update(&mut e, &recipe);
-    let updates = e.segment();
+    for phase in phases {
+        net.update(&mut e, phase);
+        segments.push((segment_name([phase.name, "", "update"]), e.segment()));
+    }
     net.training = false;
-    net.restart(pitch, batch);
+    // it reads batches of its own kind: rows, or a generator's random numbers
+    let feed = net.feeds.iter().position(|f| f.graph.reads_noise() == evaluated.reads_noise());
+    net.enter(&e, feed.expect("what is evaluated has been trained"), evaluated);
     net.forward(&mut e);
-    let evaluate = e.segment();
-    let mut code = vec![compute, updates, evaluate];
-    if recipe.accumulate > 1 {
-        let tensors = net.update_tensors(&mut e);
+    net.standard(&mut e, evaluated.output(), "output");
+    let evaluate = Pass { dropouts: Vec::new(), ..net.pass(&e, segments.len()) };
+    segments.push(("evaluate".into(), e.segment()));
+    for phase in phases.iter().filter(|p| p.recipe.accumulate > 1) {
+        let tensors = net.update_tensors(&mut e, &phase.trained());
         accumulate(&mut e.builder, &tensors);
-        code.push(e.segment());
+        segments.push((segment_name([phase.name, "", "accumulate"]), e.segment()));
     }
     match e.error.take() {
         Some(error) => Err(error),
-        None => Ok((e, net, code, macs)),
+        None => Ok(Emitted { e, net, segments, passes, evaluate, macs }),
     }
 }
 
-/// Compiles any graph for batches of `batch` rows on `machine`.
-pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machine) -> Result<Compiled, CompileError> {
+impl Net<'_> {
+    /// The pass in emission, which becomes segment number `segment`.
+    fn pass(&self, e: &Emitter, segment: usize) -> Pass {
+        let dropout = |id| match self.graph.node(id) {
+            Node { op: Op::Dropout { p }, shape, .. } => Dropout { p: *p, shape: shape.clone() },
+            other => unreachable!("{other:?} is no dropout"),
+        };
+        Pass {
+            segment: segment as u32,
+            feed: if self.graph.reads_noise() { Feed::Noise } else { Feed::Rows },
+            slots: self.bindings(e),
+            dropouts: self.graph.dropouts().into_iter().map(dropout).collect(),
+        }
+    }
+}
+
+/// Compiles graphs over shared parameters, and `evaluated`, for batches of `batch` rows on `machine`.
+pub(crate) fn network(
+    phases: &[PhaseSpec],
+    evaluated: &Graph,
+    batch: u32,
+    machine: Machine,
+) -> Result<Compiled, CompileError> {
     let cost = Cost::new(machine);
     let places = {
-        let (e, ..) = emit(graph, batch, recipe, cost, None)?;
+        let Emitted { e, .. } = emit(phases, evaluated, batch, cost, None)?;
         arrange(&e.tensors, &e.conflicts, &machine)?
     };
-    let (e, net, segments_code, macs) = emit(graph, batch, recipe, cost, Some(places))?;
+    let Emitted { e, net, segments: code, passes, evaluate, macs } =
+        emit(phases, evaluated, batch, cost, Some(places))?;
     let mut program = Vec::new();
     let (mut segments, mut predicted) = (Vec::new(), Vec::new());
-    for (name, code) in ["compute", "update", "evaluate", "accumulate"].into_iter().zip(segments_code) {
+    for (name, code) in code {
         let words = code.steps.len() * systole_isa::instr::ENGINE_WORDS;
         if program.len() + words > machine.pmem_words as usize {
             return Err(CompileError::Program { need: program.len() + words, room: machine.pmem_words });
         }
-        let (segment, prediction) = append(&mut program, name, &code.finish(), &cost);
+        let (segment, prediction) = append(&mut program, &name, &code.finish(), &cost);
         segments.push(segment);
         predicted.push(prediction);
     }
     check(&program, &machine)?;
-    let slots = [0, 1].map(|slot| {
-        let (x, labels) = net.slots[slot];
-        let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
-        registers.extend(net.masks.as_ref().map(|(m, _)| (MASK_REGISTER, e.address(m[slot]).0)));
-        let masks = net.mask_places(&e, slot);
-        SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
-    });
-    let dropout = |id| match graph.node(id) {
-        Node { op: Op::Dropout { p }, shape, .. } => Dropout { p: *p, shape: shape.clone() },
-        other => unreachable!("{other:?} is no dropout"),
-    };
     let tensors = e.tensors.iter().enumerate().map(|(i, t)| PlannedTensor {
         name: t.name.clone(),
         class: t.class,
@@ -537,24 +635,27 @@ pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machin
             (first, last) => Lifetime::Span(first as u32, last as u32),
         },
     });
-    let logits = net.value(graph.logits());
-    let Place::Tensor(logits) = logits.place else {
+    let Place::Tensor(output) = net.value(evaluated.output()).place else {
         return Err(CompileError::Unsupported { node: "loss".into(), why: "the loss must not read the input itself" });
+    };
+    let mut accumulates = evaluate.segment + 1..;
+    let mut phase = |(i, (spec, passes)): (usize, (&PhaseSpec, Vec<Pass>))| Phase {
+        name: spec.name.into(),
+        passes,
+        update: evaluate.segment - (phases.len() - i) as u32,
+        accumulate: if spec.recipe.accumulate > 1 { accumulates.next() } else { None },
+        recipe: spec.recipe,
+        parameters: spec.trained().into_iter().map(|id| id.0).collect(),
     };
     Ok(Compiled {
         machine,
         batch,
-        recipe,
         segments,
         uploads: net.uploads(&e),
-        input: slots[0].input,
-        labels: slots[0].labels,
-        slots,
-        dropouts: graph.dropouts().into_iter().map(dropout).collect(),
-        parameters: (0..graph.parameters.len()).map(|i| net.parameter(&e, i, recipe)).collect(),
-        logits: e.place_of(logits),
-        step: StepBinding { compute: 0, update: 1, accumulate: (recipe.accumulate > 1).then_some(3) },
-        evaluate: 2,
+        parameters: (0..evaluated.parameters.len()).map(|i| net.parameter(&e, i)).collect(),
+        output: e.place_of(output),
+        phases: phases.iter().zip(passes).enumerate().map(&mut phase).collect(),
+        evaluate,
         plan: MemoryPlan { machine, tensors: tensors.collect(), mask_bits: 0, program_words: program.len() as u32 },
         macs_per_step: macs,
         predicted,
