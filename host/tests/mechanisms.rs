@@ -106,8 +106,8 @@ fn tiny_gradients(scale: i32) -> (Vec<u16>, Vec<f32>, Outcome) {
     let rows = Rows { features, labels: vec![0; 32] };
     let order: Vec<usize> = (0..32).collect();
     let mut outcome = None;
-    s.train(&rows, &order, Hyper { lr: 1.0, momentum: 0.0 }, |_, _, r| {
-        outcome = Some(r.outcome);
+    s.train(&rows, &order, &[Hyper { lr: 1.0, momentum: 0.0 }], |_, _, phases| {
+        outcome = Some(phases[0].outcome);
         Ok(())
     })
     .unwrap();

@@ -125,7 +125,7 @@ fn micro_batches_are_summed_in_fp32_and_update_once() {
         }
         assert_eq!(bench.masters(), want, "window {window}");
     }
-    let words = bench.session.scaler().unwrap();
+    let words = bench.session.scalers().unwrap()[0];
     assert_eq!(words[systole_isa::frame::scaler::STEPS], 2, "the scaler counts windows");
 }
 

@@ -93,8 +93,8 @@ fn a_training_step_is_fast() {
     let order: Vec<usize> = (0..32 * 8).collect();
     let hyper = Hyper { lr: 0.05, momentum: 0.9 };
     session
-        .train(&data.train, &order, hyper, |_, _, r| {
-            replies.push(*r);
+        .train(&data.train, &order, &[hyper], |_, _, phases| {
+            replies.extend(phases);
             Ok(())
         })
         .expect("training");
