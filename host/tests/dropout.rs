@@ -54,7 +54,10 @@ fn labels(batch: usize, padded: usize) -> Vec<u32> {
 /// Writes a batch and its masks where a session would.
 fn send(bench: &mut Bench, slot: usize, x: &[f32], labels: &[u32], masks: &[Vec<bool>]) {
     bench.batch(slot, x, labels);
-    let (dropouts, places) = (bench.compiled.phases[0].passes[0].dropouts.clone(), bench.compiled.phases[0].passes[0].slots[slot].masks.clone());
+    let (dropouts, places) = (
+        bench.compiled.phases[0].passes[0].dropouts.clone(),
+        bench.compiled.phases[0].passes[0].slots[slot].masks.clone(),
+    );
     assert_eq!(places.len(), masks.len());
     for ((dropout, place), mask) in dropouts.iter().zip(places).zip(masks) {
         let values: Vec<f32> = mask.iter().map(|&k| k as u32 as f32).collect();

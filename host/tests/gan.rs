@@ -19,6 +19,7 @@ use systole::reference;
 use systole::run::checkpoint::{Checkpoint, FILE};
 use systole::run::evaluate::{evaluate, export};
 use systole::run::samples;
+use systole::run::schedule::Schedule;
 use systole::run::{LossScale, Silent, TrainOptions, TrainReport, parse_model, train};
 use systole_isa::frame::scaler;
 use systole_isa::frame::step::Outcome;
@@ -257,11 +258,17 @@ fn an_overflow_freezes_its_own_phase_alone() {
         let exponents = [0, 1].map(|phase| if phase == frozen { 24 } else { 8 });
         let (mut session, data, hypers) = session(exponents);
         let phases = session.compiled().phases.clone();
+        session.set_schedule(Schedule { warmup: 10, ..Schedule::default() });
         let before = session.weights().unwrap();
         let outcomes = steps(&mut session, &data, &hypers, 4);
         let (stuck, free) = (&phases[frozen], &phases[1 - frozen]);
         for step in outcomes {
-            assert_eq!((step[frozen], step[1 - frozen]), (Outcome::SkippedGradient, Outcome::Updated), "{}", stuck.name);
+            assert_eq!(
+                (step[frozen], step[1 - frozen]),
+                (Outcome::SkippedGradient, Outcome::Updated),
+                "{}",
+                stuck.name
+            );
         }
         let after = session.weights().unwrap();
         assert_eq!(of(stuck, &after), of(stuck, &before), "weights and moments of {} stay", stuck.name);
@@ -271,11 +278,12 @@ fn an_overflow_freezes_its_own_phase_alone() {
         let scalers = session.scalers().unwrap();
         let counts = |w: &[u32; scaler::WORDS]| (w[scaler::STEPS], w[scaler::SKIPS]);
         assert_eq!((counts(&scalers[frozen]), counts(&scalers[1 - frozen])), ((4, 4), (4, 0)));
-        // With a scale that holds, the frozen phase makes its first update: bias correction makes Adam's first step the
-        // learning rate, whatever the gradient; were it counted as the fifth, it would be 1.15 times that.
+        // With a scale that holds, the frozen phase makes its first update: a tenth of the learning rate in this schedule, and
+        // bias correction makes Adam's first step the rate, whatever the gradient. A fifth update would have five tenths of it
+        // times 1.15.
         session.set_scaler(frozen, &words(8)).unwrap();
         assert_eq!(steps(&mut session, &data, &hypers, 1)[0], [Outcome::Updated; 2]);
-        let (first, lr) = (session.weights().unwrap(), hypers[frozen].lr);
+        let (first, lr) = (session.weights().unwrap(), hypers[frozen].lr / 10.0);
         let pairs = stuck.parameters.iter().flat_map(|&p| first.masters[p].iter().zip(&after.masters[p]));
         let mut moved: Vec<f32> = pairs.map(|(a, b)| (a - b).abs()).collect();
         moved.sort_by(f32::total_cmp);
@@ -310,7 +318,20 @@ fn outcome(r: &TrainReport) -> (String, String, String) {
 #[test]
 fn a_run_that_stops_anywhere_resumes_bit_for_bit() {
     let runs = tempfile::tempdir().unwrap();
-    let base = options(runs.path());
+    // dropout in the discriminator has masks of its own in each of its three passes
+    let dropout = "[[discriminator.layer]]\nop = \"dropout\"\np = 0.25\n\n[[discriminator.layer]]\nop = \"flatten\"";
+    let text = std::fs::read_to_string(MODEL).unwrap();
+    let dropped = text.replace("[[discriminator.layer]]\nop = \"flatten\"", dropout);
+    assert_ne!(text, dropped);
+    let file = runs.path().join("dropout.toml");
+    std::fs::write(&file, dropped).unwrap();
+    for model in [MODEL, file.to_str().unwrap()] {
+        stops_anywhere(&runs.path().join(if model == MODEL { "plain" } else { "dropout" }), model);
+    }
+}
+
+fn stops_anywhere(runs: &Path, model: &str) {
+    let base = TrainOptions { model: model.into(), ..options(runs) };
     let whole = train(&base, &mut Silent).unwrap();
     assert_eq!(whole.phases.iter().map(|p| p.name).collect::<Vec<_>>(), ["discriminator", "generator"]);
     assert!(whole.phases.iter().all(|p| p.skipped > 0 && p.skipped < whole.steps / 2), "{:?}", whole.phases);
@@ -319,7 +340,7 @@ fn a_run_that_stops_anywhere_resumes_bit_for_bit() {
         let first = TrainOptions { name: Some(name.clone()), checkpoint_every: Some(7), ..base.clone() };
         let stopped = train(&first, &mut StopAfter::new(at)).unwrap_err();
         assert!(matches!(stopped, Error::Interrupted { .. }), "{stopped}");
-        let resume: Option<PathBuf> = Some(runs.path().join(name));
+        let resume: Option<PathBuf> = Some(runs.join(name));
         let resumed = train(&TrainOptions { resume, ..base.clone() }, &mut Silent).unwrap();
         assert_eq!(outcome(&resumed), outcome(&whole), "stopped after step {at}");
         assert_eq!(TrainReport { run_dir: whole.run_dir.clone(), ..resumed }, whole);

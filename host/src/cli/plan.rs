@@ -61,8 +61,8 @@ impl PlanArgs {
         let batch = self.batch.or(settings.batch).unwrap_or(usual.batch);
         let options = TrainOptions { momentum: settings.momentum.unwrap_or(usual.momentum), ..usual };
         let recipes: Vec<Recipe> = options.of_phases(&model).iter().map(TrainOptions::recipe).collect();
-        let compiled = compile::model(&model, batch, &recipes, machine)
-            .map_err(|e| Error::from_compiler(&model.name, e))?;
+        let compiled =
+            compile::model(&model, batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))?;
         let plan = &compiled.plan;
         let class = |c: Class| ClassBytes {
             class: format!("{c:?}").to_lowercase(),

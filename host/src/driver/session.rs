@@ -274,8 +274,7 @@ impl Session {
         let mut registers = self.registers(&phase.passes[work.pass]);
         if !work.more {
             let updates = self.updates[work.phase];
-            registers.scalar =
-                phase.recipe.scalars(self.schedule.rate(hyper.lr, updates), hyper.momentum, updates);
+            registers.scalar = phase.recipe.scalars(self.schedule.rate(hyper.lr, updates), hyper.momentum, updates);
         }
         if phase.accumulate.is_some() {
             registers.scalar.push((KEEP as u32, if work.first { 0.0f32 } else { 1.0 }.to_bits()));

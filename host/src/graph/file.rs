@@ -441,4 +441,70 @@ mod tests {
         let e = refused(two);
         assert!(e.contains("`d` [4]") && e.contains("`0` [64]") && e.contains("`a` (add)"), "{e}");
     }
+
+    const GENERATOR: &str = "[generator]\noptimizer = \"adam\"\nlr = 0.001\nbetas = [0.5, 0.999]\n\
+                             [[generator.layer]]\nop = \"dense\"\nfeatures = 4\n";
+    const DISCRIMINATOR: &str = "[discriminator]\noptimizer = \"sgd\"\nlr = 0.1\nmomentum = 0.5\n\
+                                 [[discriminator.layer]]\nop = \"dense\"\nname = \"judge\"\nfeatures = 1\n";
+
+    #[test]
+    fn a_gan_has_two_phases_over_one_list_of_parameters() {
+        let text = format!("name = \"g\"\ninput = [4]\nlatent = 3\n{GENERATOR}{DISCRIMINATOR}");
+        let model = parse(&text).unwrap().0;
+        let names: Vec<&str> = model.graph.parameters.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["generator.0.weight", "generator.0.bias", "discriminator.judge.weight", "discriminator.judge.bias"]
+        );
+        assert_eq!((model.row_features(), model.graph.input_features()), (4, 3));
+        let [d, g] = &model.gan.unwrap().phases;
+        assert_eq!((d.name, d.optimizer.lr, d.optimizer.momentum, d.passes.len()), ("discriminator", 0.1, 0.5, 2));
+        assert_eq!((g.name, g.optimizer.betas, g.passes.len()), ("generator", (0.5, 0.999), 1));
+        for (phase, trained) in [(d, [false, false, true, true]), (g, [true, true, false, false])] {
+            for pass in &phase.passes {
+                let found: Vec<bool> = pass.graph.parameters.iter().map(|p| p.requires_grad).collect();
+                assert_eq!(found, trained, "{} {}", phase.name, pass.name);
+            }
+        }
+        assert!(!d.passes[0].graph.reads_noise() && d.passes[1].graph.reads_noise());
+    }
+
+    #[test]
+    fn mistakes_in_a_gan_are_found_with_their_place() {
+        let head = "name = \"g\"\ninput = [4]\nlatent = 3\n";
+        let whole = format!("{head}{GENERATOR}{DISCRIMINATOR}");
+        assert!(parse(&whole).is_ok());
+        for (old, new, words) in [
+            (DISCRIMINATOR, "", vec!["line 4, column 1", "[discriminator]"]),
+            (GENERATOR, "", vec!["line 4, column 1", "[generator]"]),
+            ("latent = 3\n", "", vec!["line 3, column 1", "latent = 16"]),
+            ("latent = 3", "latent = 0", vec!["line 3, column 10", "16384"]),
+            ("latent = 3", "latent = 3\nloss = \"mse\"", vec!["line 4, column 8", "sigmoid_bce"]),
+            ("latent = 3", "latent = 3\n[train]\nlr = 0.1", vec!["line 4", "[generator] and [discriminator]"]),
+            ("latent = 3", "latent = 3\n[[layer]]\nop = \"relu\"", vec!["line 5, column 6", "[[generator.layer]]"]),
+            ("\"adam\"", "\"adm\"", vec!["line 5, column 13", "`adm`", "adamw"]),
+            ("lr = 0.001\n", "", vec!["line 4, column 1", "`lr`"]),
+            ("lr = 0.001", "lr = -1.0", vec!["line 6, column 6", "positive"]),
+            ("[0.5, 0.999]", "[0.5, 1.0]", vec!["line 7, column 9", "below 1"]),
+            ("[0.5, 0.999]", "[0.5]", vec!["line 7, column 9"]),
+            ("momentum = 0.5", "betas = [0.5, 0.9]", vec!["line 14, column 9", "`sgd` takes no `betas`"]),
+            ("momentum = 0.5", "momentum = 1.5", vec!["line 14, column 12", "below 1"]),
+            ("features = 4", "features = 5", vec!["line 4, column 1", "[5]", "[4]"]),
+            ("features = 1", "features = 2", vec!["line 11, column 1", "[2]", "[1]"]),
+            ("features = 1", "featurs = 1", vec!["line 18, column 1", "featurs"]),
+            (
+                "op = \"dense\"\nname = \"judge\"\nfeatures = 1",
+                "op = \"max_pool2d\"\nname = \"judge\"\nkernel = 2",
+                vec!["line 16, column 6", "`discriminator.judge` (max_pool2d)", "`generator.0` gives [4]"],
+            ),
+        ] {
+            assert!(whole.contains(old), "{old}");
+            let e = parse(&whole.replacen(old, new, 1)).unwrap_err();
+            assert!(words.iter().all(|w| e.contains(w)), "{old:?} -> {new:?}: {e}");
+        }
+        let e = parse("name = \"t\"\ninput = [4]\nlatent = 3\nloss = \"mse\"\n").unwrap_err();
+        assert!(e.contains("line 3, column 10") && e.contains("GAN"), "{e}");
+        let e = parse("name = \"t\"\ninput = [4]\n").unwrap_err();
+        assert!(e.contains("loss"), "{e}");
+    }
 }

@@ -41,7 +41,9 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     let wrong = |reason: String| Err(Error::InvalidModel { spec: options.model.clone(), reason });
     let (features, classes) = (model.row_features(), model.graph.classes());
     if features != data.width {
-        return wrong(format!("its rows have {features} values, those of {} have {}", data.name, data.width));
+        let does = if model.gan.is_some() { "its generator makes" } else { "it takes" };
+        let what = if model.gan.is_some() { "values" } else { "inputs" };
+        return wrong(format!("{does} {features} {what}, the rows of {} have {}", data.name, data.width));
     }
     if model.gan.is_some() && options.accumulate > 1 {
         let why = "a GAN accumulates real and generated images already, one batch of each: choose a larger --batch";

@@ -29,8 +29,7 @@ pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd, factor: f32) -> Nd {
 /// Hyperbolic tangent, FP32.
 pub(super) fn tanh(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
     let s = sigmoid(e, label, x, 2.0);
-    let (big, small) =
-        (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
+    let (big, small) = (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
     let square = e.dense(&format!("{label} square"), 0, &x.dims);
     e.mad(label, Arg::X(s), Arg::F(2.0), Arg::F(-1.0), &big);
     e.mad(label, Arg::X(x.clone()), Arg::X(x.clone()), NONE, &square);

@@ -136,15 +136,7 @@ impl Emitter {
     }
 
     /// `spare` columns at least are free.
-    fn standard(
-        &mut self,
-        name: &str,
-        class: Class,
-        space: Space,
-        plane: Option<u32>,
-        dims: &[u32],
-        spare: u32,
-    ) -> Nd {
+    fn standard(&mut self, name: &str, class: Class, space: Space, plane: Option<u32>, dims: &[u32], spare: u32) -> Nd {
         let (&cols, leading) = dims.split_last().expect("tensors have axes");
         let pitch = odd_pitch(cols + spare - 1, self.lanes());
         let rows = leading.iter().product::<u32>();

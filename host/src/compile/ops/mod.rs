@@ -7,11 +7,13 @@
 //! | `emitter` | declares tensors, emits elementwise operations, products and functions |
 //! | `arena` | memory by lifetime |
 //! | `phase` | what is to be compiled: passes over shared parameters, and who updates which |
-//! | `network` | walks the graphs and their derivatives; parameters, slots, segments |
+//! | `declare` | tensors of parameters and batches |
+//! | `network` | walks the graphs and their derivatives; segments |
 //! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
 mod conv;
+mod declare;
 mod dense;
 mod dropout;
 mod elementwise;

@@ -1,17 +1,16 @@
 //! Walks graphs and their derivatives and emits every node: first without addresses, to learn of all tensors, then with them.
 
 use super::arena::{arrange, life};
+use super::declare::{self, Constant, FeedTensors, ParameterTensors, matrix_shape};
 use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
-use super::phase::{PhaseSpec, segment_name};
+use super::phase::{PhaseSpec, joined};
 use super::view::{Nd, Place};
 use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
 use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{
-    CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, Recipe, SlotBinding, TensorPlace, Upload,
-};
+use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, SlotBinding, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
@@ -19,36 +18,6 @@ use systole_isa::operand::Addr;
 use systole_isa::regs::Space;
 
 const FP16_ONE: u16 = 0x3c00;
-
-/// A parameter's tensors.
-pub(super) struct ParameterTensors {
-    half: usize,
-    master: usize,
-    state: Vec<usize>,
-    /// FP32 sum of gradients over the passes that make one update.
-    sum: Option<usize>,
-    /// `[outputs, inputs]` for a weight, `[n, 1]` for a vector.
-    pub(super) gradient: Nd,
-    /// Of the phase that updates it.
-    recipe: Recipe,
-}
-
-/// Constants that the host writes once.
-struct Constant {
-    tensor: usize,
-    /// First column and columns.
-    columns: (u32, u32),
-    values: Vec<f32>,
-}
-
-/// Where the batches of a pass lie.
-struct FeedTensors<'a> {
-    graph: &'a Graph,
-    /// Input and labels of each slot.
-    slots: [(usize, usize); 2],
-    /// Per slot the tensor of all masks, and per dropout where in it its mask begins; nothing where nothing is dropped.
-    masks: Option<([usize; 2], Vec<(NodeId, u32)>)>,
-}
 
 /// Networks over shared parameters in emission, one pass after another.
 pub(super) struct Net<'a> {
@@ -91,15 +60,6 @@ pub(super) fn to_device(x: &Nd) -> Nd {
         4 => x.permute(&[2, 3, 0, 1]),
         3 => x.permute(&[1, 0, 2]),
         _ => x.clone(),
-    }
-}
-
-/// Rows and columns of a parameter as a matrix.
-fn matrix_shape(shape: &[usize]) -> (u32, u32) {
-    match shape {
-        [n] => (1, *n as u32),
-        [o, rest @ ..] => (*o as u32, rest.iter().product::<usize>() as u32),
-        [] => (1, 1),
     }
 }
 
@@ -316,113 +276,24 @@ impl<'a> Net<'a> {
     }
 }
 
-/// Tensors for the batches of a pass; `prefix` begins their names.
-fn declare_feed<'a>(graph: &'a Graph, e: &mut Emitter, prefix: &str) -> FeedTensors<'a> {
-    let (batch, lanes) = (e.batch, e.lanes());
-    let features = graph.input_features() as u32;
-    let slots = [0, 1].map(|s| {
-        let shape = (batch, features, odd_pitch(features, lanes));
-        let x = e.resident(&format!("{prefix}input {s}"), Class::Activations, Space::Hmem, None, shape);
-        let labels = (1, batch, batch);
-        (x, e.resident(&format!("{prefix}labels {s}"), Class::Activations, Space::Hmem, None, labels))
-    });
-    let mut words = 0;
-    let mut offsets = Vec::new();
-    for id in graph.dropouts() {
-        let dims = device_dims(&graph.node(id).shape, batch);
-        let (&cols, leading) = dims.split_last().expect("values have axes");
-        offsets.push((id, words));
-        words += (leading.iter().product::<u32>() * odd_pitch(cols, lanes)).next_multiple_of(lanes);
-    }
-    let masks = (words > 0).then(|| {
-        let shape = (1, words, words);
-        let name = |s| format!("{prefix}dropout masks {s}");
-        let of = |s: usize| e.resident(&name(s), Class::Activations, Space::Hmem, None, shape);
-        ([0, 1].map(of), offsets)
-    });
-    FeedTensors { graph, slots, masks }
-}
-
-/// Tensors of all parameters, which every pass shares.
-fn declare_parameters(phases: &[PhaseSpec], e: &mut Emitter) -> Vec<ParameterTensors> {
-    let lanes = e.lanes();
-    let graphs = || phases.iter().flat_map(|p| p.passes.iter().map(|pass| pass.1));
-    let shared = &phases[0].passes[0].1.parameters;
-    // Biases whose gradient is one more column of their weight's.
-    let mut weight_of = vec![None; shared.len()];
-    for n in graphs().flat_map(|g| &g.nodes) {
-        match n.op {
-            Op::Dense { weight, bias } | Op::Conv2d { weight, bias, .. } => weight_of[bias.0] = Some(weight.0),
-            Op::Gru(c) | Op::Lstm(c) => {
-                weight_of[c.bias_ih.0] = Some(c.weight_ih.0);
-                weight_of[c.bias_hh.0] = Some(c.weight_hh.0);
-            }
-            _ => {}
-        }
-    }
-    let mut parameters: Vec<ParameterTensors> = Vec::new();
-    let mut whole: Vec<Option<Nd>> = vec![None; shared.len()];
-    for (i, p) in shared.iter().enumerate() {
-        let owner = phases.iter().find(|phase| phase.trained().contains(&ParameterId(i)));
-        let recipe = owner.expect("every parameter is updated by a phase").recipe;
-        let (rows, cols) = matrix_shape(&p.shape);
-        let vector = p.shape.len() == 1;
-        let pitch = if vector { cols } else { odd_pitch(cols, lanes) };
-        let half = e.resident(&format!("{} FP16", p.name), Class::Weights, Space::Hmem, None, (rows, cols, pitch));
-        let dense = (rows, cols, cols);
-        let master = e.resident(&format!("{} master", p.name), Class::Weights, Space::Smem, Some(0), dense);
-        let moment = |s: &&str| e.resident(&format!("{} {s}", p.name), Class::Moments, Space::Smem, Some(1), dense);
-        let state = recipe.state_names().iter().map(moment).collect();
-        let gradient = match weight_of[i].and_then(|w: usize| whole[w].clone()) {
-            Some(w) => w.range(1, w.dims[1] - 1, 1),
-            None => {
-                let spare = weight_of.contains(&Some(i)) as u32;
-                let shape = (rows, cols + spare, if vector { cols } else { odd_pitch(cols, lanes) });
-                let t = e.resident(&format!("{} gradient", p.name), Class::Gradients, Space::Hmem, None, shape);
-                let all = e.whole(t);
-                whole[i] = Some(all.clone());
-                match vector {
-                    true => Nd { dims: vec![cols, 1], strides: vec![1, 1], ..all },
-                    false => all.range(1, 0, cols),
-                }
-            }
-        };
-        let name = format!("{} gradient sum", p.name);
-        let sum = (recipe.accumulate > 1).then(|| e.resident(&name, Class::Gradients, Space::Smem, Some(0), dense));
-        parameters.push(ParameterTensors { half, master, state, sum, gradient, recipe });
-    }
-    parameters
-}
-
-/// Tensors of parameters and batches.
-fn declare<'a>(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
-    let mut feeds = Vec::new();
-    for phase in phases {
-        for &(name, graph) in &phase.passes {
-            let prefix = [phase.name, name].iter().filter(|n| !n.is_empty()).map(|n| format!("{n} ")).collect::<String>();
-            feeds.push(declare_feed(graph, e, &prefix));
-        }
-    }
-    let parameters = declare_parameters(phases, e);
-    let ones = |f: &FeedTensors| {
-        let columns = (f.graph.input_features() as u32, 1);
-        f.slots.map(|(tensor, _)| Constant { tensor, columns, values: vec![1.0; e.batch as usize] })
-    };
-    Net {
-        graph: feeds[0].graph,
-        feed: 0,
-        values: Vec::new(),
-        gradients: Vec::new(),
-        kept: Vec::new(),
-        parameters,
-        training: true,
-        constants: feeds.iter().flat_map(ones).collect(),
-        ones: None,
-        feeds,
-    }
-}
-
 impl<'a> Net<'a> {
+    /// Declares parameters and batches.
+    fn new(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
+        let (feeds, parameters) = (declare::feeds(phases, e), declare::parameters(phases, e));
+        Net {
+            graph: feeds[0].graph,
+            feed: 0,
+            values: Vec::new(),
+            gradients: Vec::new(),
+            kept: Vec::new(),
+            parameters,
+            training: true,
+            constants: feeds.iter().flat_map(|f| f.ones(e.batch)).collect(),
+            ones: None,
+            feeds,
+        }
+    }
+
     /// Begins a pass over `graph`, on the batches of feed number `feed`: of all values only its input is known.
     fn enter(&mut self, e: &Emitter, feed: usize, graph: &'a Graph) {
         let n = graph.nodes.len();
@@ -543,7 +414,7 @@ fn emit<'a>(
     places: Option<Vec<Addr>>,
 ) -> Result<Emitted<'a>, CompileError> {
     let mut e = Emitter::new(cost, batch, places);
-    let mut net = declare(phases, &mut e);
+    let mut net = Net::new(phases, &mut e);
     let mut segments = Vec::new();
     let mut passes: Vec<Vec<Pass>> = Vec::new();
     let mut feeds = 0..;
@@ -554,14 +425,14 @@ fn emit<'a>(
             net.forward(&mut e);
             net.backward(&mut e);
             of_phase.push(net.pass(&e, segments.len()));
-            segments.push((segment_name([phase.name, name, "compute"]), e.segment()));
+            segments.push((joined([phase.name, name, "compute"]), e.segment()));
         }
         passes.push(of_phase);
     }
     let macs = e.macs;
     for phase in phases {
         net.update(&mut e, phase);
-        segments.push((segment_name([phase.name, "", "update"]), e.segment()));
+        segments.push((joined([phase.name, "", "update"]), e.segment()));
     }
     net.training = false;
     // it reads batches of its own kind: rows, or a generator's random numbers
@@ -574,7 +445,7 @@ fn emit<'a>(
     for phase in phases.iter().filter(|p| p.recipe.accumulate > 1) {
         let tensors = net.update_tensors(&mut e, &phase.trained());
         accumulate(&mut e.builder, &tensors);
-        segments.push((segment_name([phase.name, "", "accumulate"]), e.segment()));
+        segments.push((joined([phase.name, "", "accumulate"]), e.segment()));
     }
     match e.error.take() {
         Some(error) => Err(error),

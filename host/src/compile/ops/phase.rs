@@ -34,7 +34,7 @@ impl<'a> PhaseSpec<'a> {
     }
 }
 
-/// A segment's name from those of phase and pass, where they have one: `discriminator real compute`.
-pub(crate) fn segment_name(parts: [&str; 3]) -> String {
+/// A name from those of phase and pass, where they have one, and of what it is: `discriminator real compute`.
+pub(crate) fn joined(parts: [&str; 3]) -> String {
     parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(" ")
 }
