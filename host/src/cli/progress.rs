@@ -65,9 +65,9 @@ impl Progress for Bars {
             ));
         }
         if s.outcome != "updated" {
-            let what = if s.phase.is_some() { "of it nothing" } else { "nothing" };
+            let what = s.phase.map_or("nothing".to_string(), |p| format!("nothing of the {p}"));
             self.say(format!(
-                "step {}: {phase}{} at loss scale {}: {what} was updated",
+                "step {}: {} at loss scale {}: {what} was updated",
                 s.step,
                 s.outcome.replace('_', " "),
                 s.loss_scale

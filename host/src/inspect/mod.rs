@@ -139,8 +139,12 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
     };
     let (model, data) = prepare(&train)?;
     if model.gan.is_some() {
-        let why = "one scale for all gradients is searched, and the phases of a GAN have a scale each: see the run's report.html";
-        return Err(Error::value("inspect", &model.name, why));
+        return Err(Error::NotForGans {
+            command: "inspect",
+            model: model.name,
+            reason: "it searches one scale for all gradients, and each phase of a GAN has a scale of its own",
+            help: "`systole report` shows both scales and the exponents of weights and gradients",
+        });
     }
     let device = Device::open(&options.device)?;
     let compiled = compile::network(&model.graph, train.batch, train.optimizer(), device.info.machine)

@@ -58,8 +58,12 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
     };
     let (model, data) = prepare(&options)?;
     if model.gan.is_some() {
-        let why = "a GAN predicts nothing that could be right or wrong: look at samples.svg in the run's folder";
-        return Err(Error::value("eval", &model.name, why));
+        return Err(Error::NotForGans {
+            command: "eval",
+            model: model.name,
+            reason: "it predicts nothing that could be right or wrong",
+            help: "look at samples.svg in the run's folder",
+        });
     }
     let device = Device::open(device)?;
     let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)

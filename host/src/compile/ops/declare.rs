@@ -1,12 +1,12 @@
 //! Tensors that outlive a pass: parameters, which all passes share, and the places for each pass's batches.
 
-use super::emitter::Emitter;
+use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
 use super::network::device_dims;
 use super::phase::{PhaseSpec, joined};
-use super::view::Nd;
-use crate::compile::Recipe;
+use super::view::{Nd, Place};
 use crate::compile::build::odd_pitch;
 use crate::compile::plan::Class;
+use crate::compile::{Recipe, SlotBinding, TensorPlace};
 use crate::graph::{Graph, NodeId, Op, ParameterId};
 use systole_isa::regs::Space;
 
@@ -54,6 +54,37 @@ impl FeedTensors<'_> {
     pub(super) fn ones(&self, batch: u32) -> [Constant; 2] {
         let columns = (self.graph.input_features() as u32, 1);
         self.slots.map(|(tensor, _)| Constant { tensor, columns, values: vec![1.0; batch as usize] })
+    }
+
+    /// The mask of a dropout for the current slot's batch: zeros and ones, with the axes of the node's value.
+    pub(super) fn mask(&self, e: &Emitter, id: NodeId) -> Nd {
+        let (_, offsets) = self.masks.as_ref().expect("there are masks where there are dropouts");
+        let &(_, offset) = offsets.iter().find(|o| o.0 == id).expect("every dropout has one");
+        let (dims, mut stride) = (device_dims(&self.graph.node(id).shape, e.batch), 1);
+        let mut strides = vec![0; dims.len()];
+        for a in (0..dims.len()).rev() {
+            strides[a] = stride;
+            stride *= if a + 1 == dims.len() { odd_pitch(dims[a], e.lanes()) } else { dims[a] };
+        }
+        Nd { place: Place::Masks, offset, dims, strides }
+    }
+
+    /// Where the host puts batches and masks, and what selects them.
+    pub(super) fn bindings(&self, e: &Emitter) -> [SlotBinding; 2] {
+        [0, 1].map(|slot| {
+            let (x, labels) = self.slots[slot];
+            let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
+            let mut masks = Vec::new();
+            if let Some((tensors, offsets)) = &self.masks {
+                let start = e.place_of(tensors[slot]);
+                registers.push((MASK_REGISTER, start.addr.0));
+                masks.extend(offsets.iter().map(|&(id, offset)| {
+                    let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
+                    TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
+                }));
+            }
+            SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
+        })
     }
 }
 

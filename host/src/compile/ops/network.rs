@@ -2,7 +2,7 @@
 
 use super::arena::{arrange, life};
 use super::declare::{self, Constant, FeedTensors, ParameterTensors, matrix_shape};
-use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
+use super::emitter::Emitter;
 use super::phase::{PhaseSpec, joined};
 use super::view::{Nd, Place};
 use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
@@ -10,7 +10,7 @@ use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, SlotBinding, TensorPlace, Upload};
+use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
@@ -142,34 +142,7 @@ impl<'a> Net<'a> {
 
     /// The mask of a dropout for the current slot's batch: zeros and ones, with the axes of the node's value.
     pub(super) fn mask(&self, e: &Emitter, id: NodeId) -> Nd {
-        let (_, offsets) = self.feeds[self.feed].masks.as_ref().expect("there are masks where there are dropouts");
-        let &(_, offset) = offsets.iter().find(|o| o.0 == id).expect("every dropout has one");
-        let (dims, mut stride) = (self.dims(id), 1);
-        let mut strides = vec![0; dims.len()];
-        for a in (0..dims.len()).rev() {
-            strides[a] = stride;
-            stride *= if a + 1 == dims.len() { odd_pitch(dims[a], e.lanes()) } else { dims[a] };
-        }
-        Nd { place: Place::Masks, offset, dims, strides }
-    }
-
-    /// Where the host puts the batches and masks of the current pass.
-    fn bindings(&self, e: &Emitter) -> [SlotBinding; 2] {
-        let feed = &self.feeds[self.feed];
-        [0, 1].map(|slot| {
-            let (x, labels) = feed.slots[slot];
-            let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
-            let mut masks = Vec::new();
-            if let Some((tensors, offsets)) = &feed.masks {
-                let start = e.place_of(tensors[slot]);
-                registers.push((MASK_REGISTER, start.addr.0));
-                masks.extend(offsets.iter().map(|&(id, offset)| {
-                    let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
-                    TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
-                }));
-            }
-            SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
-        })
+        self.feeds[self.feed].mask(e, id)
     }
 
     /// A column of so many ones.
@@ -463,7 +436,7 @@ impl Net<'_> {
         Pass {
             segment: segment as u32,
             feed: if self.graph.reads_noise() { Feed::Noise } else { Feed::Rows },
-            slots: self.bindings(e),
+            slots: self.feeds[self.feed].bindings(e),
             dropouts: self.graph.dropouts().into_iter().map(dropout).collect(),
         }
     }
