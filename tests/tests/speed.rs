@@ -5,6 +5,7 @@ use systole::data::Dataset;
 use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::driver::product::multiply;
+use systole::driver::requests::StepReply;
 use systole::driver::session::{Hyper, Session, Weights};
 use systole::graph::{Model, initialize};
 use systole::npy::Elements;
@@ -89,7 +90,7 @@ fn a_training_step_is_fast() {
     let predicted: u64 = compiled.predicted[..2].iter().map(|p| p.cycles).sum();
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
-    let mut replies = Vec::new();
+    let mut replies: Vec<StepReply> = Vec::new();
     let order: Vec<usize> = (0..32 * 8).collect();
     let hyper = Hyper { lr: 0.05, momentum: 0.9 };
     session
