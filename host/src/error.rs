@@ -43,6 +43,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A command that has no meaning for a GAN.
+    #[error("`systole {command}` has nothing to tell of the GAN {model}: {reason}")]
+    NotForGans {
+        /// The command.
+        command: &'static str,
+        /// The model's name.
+        model: String,
+        /// Why.
+        reason: &'static str,
+        /// What to do instead.
+        help: &'static str,
+    },
     /// Neither a simulated device nor a port.
     #[error("there is no device {name:?}: {reason}")]
     UnknownDevice {
@@ -241,6 +253,7 @@ impl Error {
             Error::InvalidModel { .. } => {
                 "write mlp:IN-HIDDEN-…-OUT, for example mlp:64-32-10: inputs, hidden units, classes".into()
             }
+            Error::NotForGans { help, .. } => (*help).into(),
             Error::UnknownDevice { .. } => "use rtl, model, tcp:HOST:PORT, or the path of a serial port such as /dev/ttyUSB0".into(),
             Error::Io { action, source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => {
@@ -283,7 +296,10 @@ impl Error {
     /// What the program exits with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::InvalidValue { .. } | Error::InvalidModel { .. } | Error::UnknownDevice { .. } => 2,
+            Error::InvalidValue { .. }
+            | Error::InvalidModel { .. }
+            | Error::NotForGans { .. }
+            | Error::UnknownDevice { .. } => 2,
             Error::Io { .. } | Error::Malformed { .. } | Error::Shape { .. } => 3,
             Error::DoesNotFit { .. } | Error::Compile { .. } => 4,
             Error::Timeout { .. }

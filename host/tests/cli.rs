@@ -165,6 +165,7 @@ fn bits(v: &[f32]) -> Vec<u32> {
 
 #[test]
 fn bad_input_gets_an_error_of_its_own_and_leaves_nothing_behind() {
+    let gan = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/gan-digits.toml");
     let dir = tempfile::tempdir().unwrap();
     let save = |name: &str, shape: Vec<usize>| {
         let n = shape.iter().product();
@@ -234,6 +235,10 @@ fn bad_input_gets_an_error_of_its_own_and_leaves_nothing_behind() {
         (train(&["--model", "mlp:64--10"]), 2, "mlp:64--10"),
         (train(&["--model", "mlp:63-10"]), 2, "63 inputs"),
         (train(&["--model", "mlp:64-9"]), 2, "9 classes"),
+        (train(&["--model", gan, "--lr", "0.1"]), 2, "an optimizer of its own"),
+        (train(&["--model", gan, "--optimizer", "adamw"]), 2, "--optimizer"),
+        (train(&["--model", gan, "--accumulate", "2"]), 2, "--accumulate"),
+        (train(&["--model", gan, "--batch", "256"]), 4, "needs"),
         (train(&["--model", "mlp:64-4096-4096-10"]), 4, "needs"),
         (train(&["--batch", "0"]), 2, "--batch"),
         (train(&["--batch", "-1"]), 2, "-1"),

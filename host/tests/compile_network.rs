@@ -25,7 +25,7 @@ fn step(model: &str, batch: usize, padded: usize, machine: Machine, slot: usize)
     bench.batch(slot, &x, &labels);
     let (lr, momentum, scale) = (0.05, 0.9, 10);
     bench.scalars(batch - padded, scale, lr, momentum);
-    bench.run(bench.compiled.step.compute);
+    bench.run(bench.compiled.phases[0].passes[0].segment);
     assert_eq!(bench.fetcher.flag_bits(), 0);
 
     let x64: Vec<f64> = x.iter().map(|&v| v as f64).collect();
@@ -48,7 +48,7 @@ fn step(model: &str, batch: usize, padded: usize, machine: Machine, slot: usize)
         assert_eq!(p.state[0].0, "momentum_buffer");
         bench.write(p.state[0].1, s);
     }
-    bench.run(bench.compiled.step.update);
+    bench.run(bench.compiled.phases[0].update);
     let mut sgd = reference::Sgd { lr, momentum: Some(momentum), buffers: start };
     let mut want = parameters.clone();
     sgd.step(&mut want, &gradients);
@@ -148,7 +148,7 @@ fn a_forward_overflow_raises_the_forward_flag() {
     bench.parameters(&[vec![60000.0; 8], vec![0.0; 2]]);
     bench.batch(0, &[1.0; 32], &[0; 8]);
     bench.scalars(8, 0, 0.1, 0.9);
-    bench.run(bench.compiled.evaluate);
+    bench.run(bench.compiled.evaluate.segment);
     assert!(bench.fetcher.flag_bits() >> flag::FORWARD & 1 == 1);
     assert!(!bench.sreg(sreg::LOSS).is_finite());
 }
@@ -162,10 +162,10 @@ fn evaluation_agrees_with_training() {
     let labels: Vec<u32> = (0..32).map(|i| i % 10).collect();
     bench.batch(0, &pixels(2048, 8), &labels);
     bench.scalars(32, 3, 0.1, 0.9);
-    bench.run(bench.compiled.step.compute);
+    bench.run(bench.compiled.phases[0].passes[0].segment);
     let trained = (bench.sreg(sreg::LOSS), bench.sreg(sreg::CORRECT));
     (bench.memory.sregs[sreg::LOSS], bench.memory.sregs[sreg::CORRECT]) = (0, 0);
-    bench.run(bench.compiled.evaluate);
+    bench.run(bench.compiled.evaluate.segment);
     assert_eq!((bench.sreg(sreg::LOSS), bench.sreg(sreg::CORRECT)), trained);
 }
 
@@ -219,7 +219,7 @@ fn predicted_steps_stay_fast() {
     for (model, batch, machine, cycles) in [("64-32-10", 32, Machine::DEFAULT, 4_350), ("784-128-10", 64, big, 235_000)]
     {
         let c = compile::network(&Model::mlp(model).unwrap().graph, batch, MOMENTUM, machine).unwrap();
-        let step = c.predicted[c.step.compute as usize].cycles + c.predicted[c.step.update as usize].cycles;
+        let step = c.predicted_step();
         println!("{model}: {step} cycles, {} at peak", c.macs_per_step / 64);
         assert!(step <= cycles, "{model}: {step} cycles");
     }

@@ -115,7 +115,7 @@ fn every_operation_on_the_device_agrees_with_the_reference() {
             let labels = labels(batch, padded);
             bench.batch(1, &x, &labels);
             bench.scalars(batch - padded, 10, 0.05, 0.9);
-            bench.run(bench.compiled.step.compute);
+            bench.run(bench.compiled.phases[0].passes[0].segment);
             assert_eq!(bench.fetcher.flag_bits(), 0, "{name}");
             let x64: Vec<f64> = x.iter().map(|&v| v as f64).collect();
             let want = reference::gradients(&graph, &rounded(&parameters), &x64, &labels);
@@ -135,7 +135,7 @@ fn every_operation_on_the_device_agrees_with_the_reference() {
                     assert!(far < tolerance, "{name}, batch {batch}, {} [{i}]: {g}, reference {w}", p.name);
                 }
             }
-            bench.run(bench.compiled.evaluate);
+            bench.run(bench.compiled.evaluate.segment);
             assert_eq!(bench.sreg(sreg::LOSS) as f64, loss, "{name}: the evaluation's loss");
         }
     }

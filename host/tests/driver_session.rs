@@ -19,7 +19,7 @@ fn session(batch: u32, scale: LossScale) -> (Session, Dataset, Weights) {
         compile::network(&model.graph, batch, Optimizer::Sgd { momentum: true }, device.info.machine).unwrap();
     let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
     let options = TrainOptions { loss_scale: scale, ..TrainOptions::default() };
-    let session = Session::start(device, compiled, &weights, &options.scaler(), data.scale).unwrap();
+    let session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).unwrap();
     (session, data, weights)
 }
 
@@ -32,8 +32,8 @@ fn a_skipped_step_leaves_weights_and_momentum_bit_for_bit() {
     for _ in 0..5 {
         let before = s.weights().unwrap();
         let mut outcome = None;
-        s.train(&data.train, &order, HYPER, |_, _, r| {
-            outcome = Some(r.outcome);
+        s.train(&data.train, &order, &[HYPER], |_, _, phases| {
+            outcome = Some(phases[0].outcome);
             Ok(())
         })
         .unwrap();
@@ -43,7 +43,7 @@ fn a_skipped_step_leaves_weights_and_momentum_bit_for_bit() {
         }
     }
     assert!(skipped > 0);
-    let state = s.scaler().unwrap();
+    let state = s.scalers().unwrap()[0];
     assert_eq!((state[scaler::SKIPS], state[scaler::STEPS]), (skipped, 5));
 }
 
@@ -65,8 +65,8 @@ fn a_smaller_batch_counts_its_own_rows_only() {
     let run = |batch| {
         let (mut s, data, _) = session(batch, LossScale::Dynamic);
         let mut seen = None;
-        s.train(&data.train, &order, HYPER, |_, rows, r| {
-            seen = Some((rows, r.loss.to_bits(), r.correct));
+        s.train(&data.train, &order, &[HYPER], |_, rows, phases| {
+            seen = Some((rows, phases[0].loss.to_bits(), phases[0].correct));
             Ok(())
         })
         .unwrap();

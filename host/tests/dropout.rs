@@ -54,7 +54,10 @@ fn labels(batch: usize, padded: usize) -> Vec<u32> {
 /// Writes a batch and its masks where a session would.
 fn send(bench: &mut Bench, slot: usize, x: &[f32], labels: &[u32], masks: &[Vec<bool>]) {
     bench.batch(slot, x, labels);
-    let (dropouts, places) = (bench.compiled.dropouts.clone(), bench.compiled.slots[slot].masks.clone());
+    let (dropouts, places) = (
+        bench.compiled.phases[0].passes[0].dropouts.clone(),
+        bench.compiled.phases[0].passes[0].slots[slot].masks.clone(),
+    );
     assert_eq!(places.len(), masks.len());
     for ((dropout, place), mask) in dropouts.iter().zip(places).zip(masks) {
         let values: Vec<f32> = mask.iter().map(|&k| k as u32 as f32).collect();
@@ -103,7 +106,7 @@ fn the_device_agrees_with_the_reference() {
             let (labels, kept) = (labels(batch, padded), masks(&graph, batch, 1));
             send(&mut bench, slot, &x, &labels, &kept);
             bench.scalars(batch - padded, 10, 0.05, 0.9);
-            bench.run(bench.compiled.step.compute);
+            bench.run(bench.compiled.phases[0].passes[0].segment);
             assert_eq!(bench.fetcher.flag_bits(), 0);
             let x64: Vec<f64> = x.iter().map(|&v| v as f64).collect();
             let want = reference::gradients_keeping(&graph, &rounded(&parameters), &x64, &labels, &kept);
@@ -118,7 +121,7 @@ fn the_device_agrees_with_the_reference() {
                     assert!(far < tolerance, "{} [{i}]: {}, reference {w}", p.name, g / 1024.0);
                 }
             }
-            bench.run(bench.compiled.evaluate);
+            bench.run(bench.compiled.evaluate.segment);
             near(bench.sreg(sreg::LOSS), reference::evaluate(&graph, &rounded(&parameters), &x64, &labels).loss);
         }
     }
@@ -216,5 +219,5 @@ fn dropout_changes_the_run_and_the_network_learns() {
     let whole = train(&TrainOptions { model: path.display().to_string(), ..base }, &mut Silent).unwrap();
     assert_ne!(dropped.weights_sha256, whole.weights_sha256);
     assert!(dropped.final_loss > whole.final_loss, "fewer hidden values, a larger loss while training");
-    assert!(dropped.test_accuracy > 0.9, "{}", dropped.test_accuracy);
+    assert!(dropped.test_accuracy > Some(0.9), "{:?}", dropped.test_accuracy);
 }

@@ -101,8 +101,8 @@ fn start() -> Vec<f32> {
 fn micro_batches_are_summed_in_fp32_and_update_once() {
     let recipe = with(Optimizer::Sgd { momentum: false }, |r| r.accumulate = 3);
     let mut bench = Bench::new("model", MODEL, recipe, 4, &start());
-    let accumulate = bench.session.compiled().step.accumulate.unwrap();
-    let update = bench.session.compiled().step.update;
+    let accumulate = bench.session.compiled().phases[0].accumulate.unwrap();
+    let update = bench.session.compiled().phases[0].update;
     let keep = |k: f32| (systole::compile::optimizer::KEEP as u32, k.to_bits());
     let mut want = start();
     for window in 0..2 {
@@ -125,7 +125,7 @@ fn micro_batches_are_summed_in_fp32_and_update_once() {
         }
         assert_eq!(bench.masters(), want, "window {window}");
     }
-    let words = bench.session.scaler().unwrap();
+    let words = bench.session.scalers().unwrap()[0];
     assert_eq!(words[systole_isa::frame::scaler::STEPS], 2, "the scaler counts windows");
 }
 

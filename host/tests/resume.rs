@@ -46,7 +46,7 @@ fn assert_equal(whole: &TrainReport, resumed: &TrainReport, what: &str) {
     assert_eq!(&same, whole, "{what}");
     let load = |r: &TrainReport| Checkpoint::load(&Path::new(&r.run_dir).join(FILE)).unwrap();
     let (a, b) = (load(whole), load(resumed));
-    for key in ["sha256", "scaler", "position"] {
+    for key in ["sha256", "scalers", "position"] {
         assert_eq!(a.fact(key).unwrap(), b.fact(key).unwrap(), "{what}: {key}");
     }
 }
@@ -164,7 +164,7 @@ fn evaluated_and_exported() {
     let whole = train(&options(runs.path()), &mut Silent).unwrap();
     let path = Path::new(&whole.run_dir).join(FILE);
     let e = evaluate(&path, None, false, &options(runs.path()).device).unwrap();
-    assert_eq!((e.train_accuracy, e.test_accuracy), (whole.train_accuracy, whole.test_accuracy));
+    assert_eq!((Some(e.train_accuracy), Some(e.test_accuracy)), (whole.train_accuracy, whole.test_accuracy));
     assert_eq!(e.weights_sha256, whole.weights_sha256);
     let masters = Checkpoint::load(&path).unwrap();
     for (f16, width) in [(false, 4), (true, 2)] {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use systole::compile::{self, Optimizer};
-use systole::data::Dataset;
+use systole::compile::{self, Recipe};
+use systole::data::{Dataset, Moment};
 use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::driver::session::{Hyper, Session, Weights};
@@ -14,10 +14,11 @@ use systole_isa::frame::step::Outcome;
 /// What a few steps leave behind.
 #[derive(Debug, PartialEq)]
 struct Trace {
-    /// Loss bits, right rows and outcome of every step.
+    /// Loss bits, right rows and outcome of every phase of every step.
     steps: Vec<(u32, u32, Outcome)>,
     weights: Weights,
-    evaluated: u64,
+    /// Loss bits of one batch, or the bits of a GAN's images.
+    evaluated: Vec<u64>,
 }
 
 /// Trains `steps` steps from the file's settings, evaluates one batch; also cycles, multiply-accumulates and peak bytes.
@@ -28,26 +29,34 @@ fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
     let device = Device::open(&DeviceOptions { name: device.into(), ..DeviceOptions::default() }).expect("a device");
     let batch = settings.batch.expect("the file says so");
     let machine = device.info.machine;
-    let compiled =
-        compile::network(&model.graph, batch, Optimizer::Sgd { momentum: true }, machine).expect("it compiles");
+    let lr = settings.lr.unwrap_or(TrainOptions::default().lr);
+    let phases = TrainOptions { loss_scale_init: 10, lr, ..TrainOptions::default() }.of_phases(&model);
+    let recipes: Vec<Recipe> = phases.iter().map(TrainOptions::recipe).collect();
+    let compiled = compile::model(&model, batch, &recipes, machine).expect("it compiles");
     let (macs, peak) = (compiled.macs_per_step, compiled.plan.peak_bytes());
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-    let words = TrainOptions { loss_scale_init: 10, ..TrainOptions::default() }.scaler();
-    let mut session = Session::start(device, compiled, &weights, &words, data.scale).expect("a session");
+    let scalers: Vec<_> = phases.iter().map(TrainOptions::scaler).collect();
+    let mut session = Session::start(device, compiled, &weights, &scalers, data.scale).expect("a session");
     let order: Vec<usize> = (0..steps * batch as usize).collect();
-    let hyper = Hyper { lr: settings.lr.expect("a rate"), momentum: 0.9 };
+    let hypers: Vec<Hyper> = phases.iter().map(|o| Hyper { lr: o.lr, momentum: o.momentum }).collect();
     let (mut trace, mut cycles) = (Vec::new(), 0);
     session
-        .train(&data.train, &order, hyper, |_, _, r| {
-            trace.push((r.loss.to_bits(), r.correct.to_bits(), r.outcome));
-            cycles += u64::from(r.cycles);
+        .train(&data.train, &order, &hypers, |_, _, replies| {
+            trace.extend(replies.iter().map(|r| (r.loss.to_bits(), r.correct.to_bits(), r.outcome)));
+            cycles += replies.iter().map(|r| u64::from(r.cycles)).sum::<u64>();
             Ok(())
         })
         .expect("training");
-    let mut rows = data.test.clone();
-    rows.labels.truncate(batch as usize);
-    rows.features.truncate(batch as usize * data.width);
-    let evaluated = session.evaluate(&rows).expect("an evaluation").loss.to_bits();
+    let evaluated = if model.gan.is_some() {
+        let shape = &model.graph.node(model.graph.output()).shape;
+        let images = session.generate(Moment::default(), shape).expect("images");
+        images.iter().map(|v| u64::from(v.to_bits())).collect()
+    } else {
+        let mut rows = data.test.clone();
+        rows.labels.truncate(batch as usize);
+        rows.features.truncate(batch as usize * data.width);
+        vec![session.evaluate(&rows).expect("an evaluation").loss.to_bits()]
+    };
     let weights = session.weights().expect("weights");
     (Trace { steps: trace, weights, evaluated }, cycles, macs, peak)
 }

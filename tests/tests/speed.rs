@@ -5,6 +5,7 @@ use systole::data::Dataset;
 use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::driver::product::multiply;
+use systole::driver::requests::StepReply;
 use systole::driver::session::{Hyper, Session, Weights};
 use systole::graph::{Model, initialize};
 use systole::npy::Elements;
@@ -88,13 +89,13 @@ fn a_training_step_is_fast() {
     let compiled = compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, machine).expect("it fits");
     let predicted: u64 = compiled.predicted[..2].iter().map(|p| p.cycles).sum();
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-    let mut session = Session::start(device, compiled, &weights, &options.scaler(), data.scale).expect("a session");
-    let mut replies = Vec::new();
+    let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
+    let mut replies: Vec<StepReply> = Vec::new();
     let order: Vec<usize> = (0..32 * 8).collect();
     let hyper = Hyper { lr: 0.05, momentum: 0.9 };
     session
-        .train(&data.train, &order, hyper, |_, _, r| {
-            replies.push(*r);
+        .train(&data.train, &order, &[hyper], |_, _, phases| {
+            replies.extend(phases);
             Ok(())
         })
         .expect("training");

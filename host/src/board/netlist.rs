@@ -217,12 +217,13 @@ fn train(build: &Build, spec: &str, steps: usize, say: &mut dyn FnMut(&str)) -> 
         .map_err(|e| Error::from_compiler(&model.name, e))?;
     let batch = compiled.batch as usize;
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-    let mut session = Session::start(device, compiled, &weights, &options.scaler(), data.scale)?;
+    let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale)?;
     let order: Vec<usize> = (0..batch * steps).collect();
     let mut replies = Vec::new();
-    session.train(&data.train, &order, Hyper { lr: 0.05, momentum: 0.9 }, |_, _, reply| {
+    session.train(&data.train, &order, &[Hyper { lr: 0.05, momentum: 0.9 }], |_, _, phases| {
+        let reply = phases[0];
         // the cycle counter itself depends on when the host's bytes came
-        replies.push(StepReply { end_cycle: 0, passed: 0, ..*reply });
+        replies.push(StepReply { end_cycle: 0, passed: 0, ..reply });
         say(&format!("step {}: loss {:.4}, {} cycles", replies.len(), reply.loss, reply.cycles));
         Ok(())
     })?;

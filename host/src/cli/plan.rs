@@ -6,7 +6,7 @@ use systole_isa::machine::Machine;
 
 use super::OutputArgs;
 use crate::compile::plan::Class;
-use crate::compile::{self, Optimizer};
+use crate::compile::{self, Recipe};
 use crate::error::{Error, Result};
 use crate::run::{TrainOptions, model_settings, parse_model};
 
@@ -59,23 +59,23 @@ impl PlanArgs {
         let usual = TrainOptions::default();
         let (model, settings) = (parse_model(&self.model)?, model_settings(&self.model)?);
         let batch = self.batch.or(settings.batch).unwrap_or(usual.batch);
-        let optimizer = Optimizer::Sgd { momentum: settings.momentum.unwrap_or(usual.momentum) != 0.0 };
-        let compiled = compile::network(&model.graph, batch, optimizer, machine)
-            .map_err(|e| Error::from_compiler(&model.name, e))?;
+        let options = TrainOptions { momentum: settings.momentum.unwrap_or(usual.momentum), ..usual };
+        let recipes: Vec<Recipe> = options.of_phases(&model).iter().map(TrainOptions::recipe).collect();
+        let compiled =
+            compile::model(&model, batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))?;
         let plan = &compiled.plan;
         let class = |c: Class| ClassBytes {
             class: format!("{c:?}").to_lowercase(),
             mixed: plan.class_bytes(c),
             fp32: plan.class_bytes_fp32(c),
         };
-        let step = [compiled.step.compute, compiled.step.update];
         let planned = Planned {
             model: model.name.clone(),
             batch,
             parameters: model.graph.parameters.iter().map(|p| p.len()).sum(),
             macs_per_step: compiled.macs_per_step,
             program_words: plan.program_words,
-            predicted_cycles: step.iter().map(|&s| compiled.predicted[s as usize].cycles).sum(),
+            predicted_cycles: compiled.predicted_step(),
             peak_bytes: plan.peak_bytes(),
             classes: Class::ALL.into_iter().map(class).collect(),
             table: plan.to_string(),

@@ -54,17 +54,20 @@ impl Progress for Bars {
 
     fn step(&mut self, s: &Step) {
         self.bar.set_position(s.step);
+        let phase = s.phase.map_or(String::new(), |p| format!("{p} "));
         if self.shown {
             let cycles = s.cycles.map_or(String::new(), |c| format!(" cycles {c}"));
             let right = 100.0 * f64::from(s.correct) / s.rows as f64;
+            let right = if s.phase.is_some() { String::new() } else { format!(" acc {right:.0} %") };
             self.bar.set_message(format!(
-                "loss {:.4} acc {right:.0} % scale {} skips {}{cycles}",
+                "{phase}loss {:.4}{right} scale {} skips {}{cycles}",
                 s.loss, s.loss_scale, s.skipped
             ));
         }
         if s.outcome != "updated" {
+            let what = s.phase.map_or("nothing".to_string(), |p| format!("nothing of the {p}"));
             self.say(format!(
-                "step {}: {} at loss scale {}: nothing was updated",
+                "step {}: {} at loss scale {}: {what} was updated",
                 s.step,
                 s.outcome.replace('_', " "),
                 s.loss_scale
@@ -72,22 +75,21 @@ impl Progress for Bars {
         }
     }
 
-    fn epoch(&mut self, e: &Epoch) {
-        let busy = match (e.cycles, e.array_utilization) {
+    fn epoch(&mut self, phases: &[Epoch]) {
+        let Some(first) = phases.first() else { return };
+        let percent = |name: &str, v: Option<f64>| v.map_or(String::new(), |v| format!("  {name} {:.2} %", 100.0 * v));
+        let of = |e: &Epoch| {
+            let name = e.phase.map_or("  ".to_string(), |p| format!("  {p} "));
+            let accuracies = percent("train", e.train_accuracy) + &percent("test", e.test_accuracy);
+            format!("{name}loss {:.4}{accuracies}  scale {}  skips {}", e.train_loss, e.loss_scale, e.skipped)
+        };
+        let all: String = phases.iter().map(of).collect();
+        let cycles: Option<u64> = phases.iter().map(|e| e.cycles).sum();
+        let busy = match (cycles, first.array_utilization) {
             (Some(c), Some(u)) => format!("  cycles {c}  utilisation {:.1} %", 100.0 * u),
             _ => String::new(),
         };
-        self.say(format!(
-            "epoch {:>3}/{}  loss {:.4}  train {:.2} %  test {:.2} %  scale {}  skips {}{busy}  {:.1} s",
-            e.epoch,
-            self.epochs,
-            e.train_loss,
-            100.0 * e.train_accuracy,
-            100.0 * e.test_accuracy,
-            e.loss_scale,
-            e.skipped,
-            e.seconds
-        ));
+        self.say(format!("epoch {:>3}/{}{all}{busy}  {:.1} s", first.epoch, self.epochs, first.seconds));
     }
 
     fn line(&mut self, text: &str) {

@@ -144,6 +144,24 @@ impl RecipeArgs {
         self
     }
 
+    /// Refuses the flags of a single optimizer for a GAN, whose model file has one for each of its networks.
+    pub(super) fn check_for_gan(&self) -> Result<()> {
+        let text = |v: Option<f32>| v.map(|v| v.to_string());
+        let sgd = self.optimizer == OptimizerName::Sgd;
+        for (flag, given) in [
+            ("--optimizer", (!sgd).then(|| format!("{:?}", self.optimizer).to_lowercase())),
+            ("--lr", text(self.lr)),
+            ("--momentum", text(self.momentum)),
+            ("--nesterov", self.nesterov.then(|| "true".into())),
+            ("--dampening", text(self.dampening)),
+            ("--betas", self.betas.clone()),
+            ("--eps", text(self.eps)),
+        ] {
+            only(given, flag, false, "each network of a GAN has an optimizer of its own: change its model file")?;
+        }
+        Ok(())
+    }
+
     /// Writes the flags into `o`.
     pub(super) fn apply(&self, o: &mut TrainOptions) -> Result<()> {
         use OptimizerName as Name;
@@ -175,7 +193,7 @@ impl RecipeArgs {
                 _ => return Err(Error::value("--betas", text, "two numbers with a comma are needed: 0.9,0.999")),
             }
         }
-        o.eps = self.eps.unwrap_or(if self.optimizer == Name::Adagrad { 1e-10 } else { 1e-8 });
+        o.eps = self.eps.unwrap_or(self.optimizer.usual_eps());
         o.weight_decay = self.weight_decay.unwrap_or(0.0);
         o.decoupled = self.decay == Some(Decay::Decoupled);
         o.clip = match (self.clip_norm, self.clip_value) {

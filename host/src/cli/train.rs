@@ -12,7 +12,7 @@ use super::{DeviceArgs, OutputArgs};
 use crate::driver::device::DeviceOptions;
 use crate::driver::trace::Span;
 use crate::error::Result;
-use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, train, train_patiently};
+use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, parse_model, train, train_patiently};
 
 /// Train a network
 ///
@@ -101,6 +101,9 @@ impl TrainArgs {
             resume: self.resume,
             ..TrainOptions::default()
         };
+        if parse_model(&options.model)?.gan.is_some() {
+            self.recipe.check_for_gan()?;
+        }
         self.recipe.or(&file).apply(&mut options)?;
         self.scaler.or(&file).apply(&mut options)?;
         let mut bars = Bars::new(self.output.non_interactive);
@@ -116,12 +119,20 @@ impl TrainArgs {
 }
 
 fn text(r: &TrainReport) -> String {
-    let mut lines = vec![
-        format!("{} on {}: {} epochs, {} steps, {} skipped", r.model, r.device, r.epochs, r.steps, r.skipped),
-        format!("test accuracy  {:.2} %   (training rows {:.2} %)", 100.0 * r.test_accuracy, 100.0 * r.train_accuracy),
-        format!("final loss     {}", r.final_loss.map_or("–".into(), |l| format!("{l:.4}"))),
-        format!("loss scale     {}", r.loss_scale),
-    ];
+    let percent = |v: Option<f64>| v.map_or("–".into(), |v| format!("{:.2} %", 100.0 * v));
+    let loss = |v: Option<f64>| v.map_or("–".into(), |l| format!("{l:.4}"));
+    let mut lines =
+        vec![format!("{} on {}: {} epochs, {} steps, {} skipped", r.model, r.device, r.epochs, r.steps, r.skipped)];
+    if r.phases.is_empty() {
+        let (test, train) = (percent(r.test_accuracy), percent(r.train_accuracy));
+        lines.push(format!("test accuracy  {test}   (training rows {train})"));
+        lines.push(format!("final loss     {}", loss(r.final_loss)));
+        lines.push(format!("loss scale     {}", r.loss_scale.unwrap_or(1.0)));
+    }
+    for p in &r.phases {
+        let (name, loss) = (p.name, loss(p.final_loss));
+        lines.push(format!("{name:<14} final loss {loss}, loss scale {}, {} skipped", p.loss_scale, p.skipped));
+    }
     if let (Some(cycles), Some(u)) = (r.cycles, r.array_utilization) {
         lines.push(format!(
             "cycles         {cycles} ({} a step), array busy with products {:.1} %",

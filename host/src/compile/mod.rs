@@ -32,7 +32,7 @@ mod ops;
 mod schedule;
 
 pub use gemm::{CompiledGemm, GemmSpec, gemm};
-pub use network::network;
+pub use network::{model, network};
 pub use optimizer::{Clip, Master, Optimizer, Recipe};
 
 use plan::MemoryPlan;
@@ -164,7 +164,7 @@ pub struct SlotBinding {
     pub input: TensorPlace,
     /// FP16 `[1, batch]`: class numbers, [`PADDED_LABEL`] for a padded row (whose features should be zeros).
     pub labels: TensorPlace,
-    /// FP16, one per entry of [`Compiled::dropouts`]: 1 for what a training step keeps, else 0, as [`Dropout::arrange`] orders them.
+    /// FP16, one per entry of [`Pass::dropouts`]: 1 for what a training step keeps, else 0, as [`Dropout::arrange`] orders them.
     pub masks: Vec<TensorPlace>,
 }
 
@@ -178,21 +178,33 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Puts `values`, in PyTorch's order `[batch, shape…]`, into the order of the rows of its places on the device:
-    /// `[height][width][batch][channels]`, `[steps][batch][features]` or `[batch][features]`.
+    /// Puts `values`, in PyTorch's order `[batch, shape…]`, into the order of the rows of its places on the device.
     pub fn arrange<T: Copy>(&self, batch: usize, values: &[T]) -> Vec<T> {
-        let (positions, columns, channels_first) = match *self.shape {
-            [c, h, w] => (h * w, c, true),
-            [steps, features] => (steps, features, false),
-            _ => (1, self.shape.iter().product(), false),
-        };
-        let at = |position: usize, row: usize, column: usize| match channels_first {
-            true => (row * columns + column) * positions + position,
-            false => (row * positions + position) * columns + column,
-        };
-        let of_row = |p, r| (0..columns).map(move |c| values[at(p, r, c)]);
-        (0..positions).flat_map(|p| (0..batch).flat_map(move |r| of_row(p, r))).collect()
+        device_order(&self.shape, batch).into_iter().map(|i| values[i]).collect()
     }
+}
+
+/// Where each element of a value of this shape stands in PyTorch's order `[batch, shape…]`, in the order in which the device keeps
+/// them: `[height][width][batch][channels]`, `[steps][batch][features]` or `[batch][features]`.
+fn device_order(shape: &[usize], batch: usize) -> Vec<usize> {
+    let (positions, columns, channels_first) = match *shape {
+        [c, h, w] => (h * w, c, true),
+        [steps, features] => (steps, features, false),
+        _ => (1, shape.iter().product(), false),
+    };
+    let at = |position: usize, row: usize, column: usize| match channels_first {
+        true => (row * columns + column) * positions + position,
+        false => (row * positions + position) * columns + column,
+    };
+    let of_row = |p, r| (0..columns).map(move |c| at(p, r, c));
+    (0..positions).flat_map(|p| (0..batch).flat_map(move |r| of_row(p, r))).collect()
+}
+
+/// Puts a value's elements, as the device keeps them, into PyTorch's order `[batch, shape…]`.
+pub fn from_device_order<T: Copy>(shape: &[usize], batch: usize, values: &[T]) -> Vec<T> {
+    let mut out = values.to_vec();
+    device_order(shape, batch).into_iter().zip(values).for_each(|(i, &v)| out[i] = v);
+    out
 }
 
 /// Where one parameter lives.
@@ -212,15 +224,50 @@ pub struct Parameter {
     pub state: Vec<(String, TensorPlace)>,
 }
 
-/// Segment indices of a training step.
+/// What the host sends for a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepBinding {
-    /// Forward, loss, backward.
-    pub compute: u32,
-    /// Optimizer.
+pub enum Feed {
+    /// Rows of the data set.
+    Rows,
+    /// Random numbers, drawn anew for every batch (`crate::data::latent`).
+    Noise,
+}
+
+/// A segment that runs on one batch: forward, and in training loss and backward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// Its segment.
+    pub segment: u32,
+    /// Where its input comes from.
+    pub feed: Feed,
+    /// Where its batches lie.
+    pub slots: [SlotBinding; 2],
+    /// What drops values in it, in the graph's order.
+    pub dropouts: Vec<Dropout>,
+}
+
+/// Passes whose gradients make one update, and that update. Each phase has a loss scaler, whose index is the phase's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// What learns in it; empty where there is one phase.
+    pub name: String,
+    /// What every batch goes through, in this order.
+    pub passes: Vec<Pass>,
+    /// Segment of the optimizer.
     pub update: u32,
-    /// Adds the gradients of a micro-batch to their sums; only where the recipe accumulates.
+    /// Segment that adds the gradients of a pass to their sums; only where several passes or batches make one update.
     pub accumulate: Option<u32>,
+    /// The optimizer and what is around it; `accumulate` counts passes.
+    pub recipe: Recipe,
+    /// What the update changes: indices of [`Compiled::parameters`].
+    pub parameters: Vec<usize>,
+}
+
+impl Phase {
+    /// Batches that make one update.
+    pub fn batches(&self) -> usize {
+        self.recipe.accumulate as usize / self.passes.len()
+    }
 }
 
 /// Predicted cycles of one instruction.
@@ -253,41 +300,48 @@ pub struct PredictedSegment {
     pub instructions: Vec<PredictedInstruction>,
 }
 
-/// A network compiled for one machine, batch size and optimizer.
+/// A network compiled for one machine, batch size and optimizer; of a GAN both networks.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// The machine.
     pub machine: Machine,
     /// Rows per batch; a micro-batch where several make one update.
     pub batch: u32,
-    /// The optimizer and what is around it.
-    pub recipe: Recipe,
     /// Program memory from word 0.
     pub program: Vec<u32>,
     /// Segments, in the order of their indices.
     pub segments: Vec<Segment>,
     /// Constants.
     pub uploads: Vec<Upload>,
-    /// Input of slot 0.
-    pub input: TensorPlace,
-    /// Labels of slot 0.
-    pub labels: TensorPlace,
-    /// Both slots.
-    pub slots: [SlotBinding; 2],
-    /// What drops values while training, in the graph's order.
-    pub dropouts: Vec<Dropout>,
     /// Parameters in PyTorch's order.
     pub parameters: Vec<Parameter>,
-    /// FP16 `[batch, classes]`.
-    pub logits: TensorPlace,
-    /// Segments of a training step.
-    pub step: StepBinding,
-    /// Segment that computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only.
-    pub evaluate: u32,
+    /// What a training step does, in this order.
+    pub phases: Vec<Phase>,
+    /// Computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only; of a GAN nothing but generated images.
+    pub evaluate: Pass,
+    /// What that pass leaves behind, FP16: the logits `[batch, classes]`, or a GAN's images `[height·width·batch, channels]`.
+    pub output: TensorPlace,
     /// What lies where.
     pub plan: MemoryPlan,
-    /// Multiply-accumulates of one step, without padding and bias gradients.
+    /// Multiply-accumulates of one step, without padding and bias gradients; of a batch where several make one update.
     pub macs_per_step: u64,
     /// Cost model's view, one per segment.
     pub predicted: Vec<PredictedSegment>,
+}
+
+impl Compiled {
+    /// Segments of a step that trains on one batch, in their order.
+    pub fn step_segments(&self) -> Vec<u32> {
+        let of = |p: &Phase| {
+            let passes = p.passes.iter().map(|pass| pass.segment);
+            let others = p.passes.len() - 1;
+            passes.chain(p.accumulate.into_iter().cycle().take(others)).chain([p.update]).collect::<Vec<_>>()
+        };
+        self.phases.iter().flat_map(of).collect()
+    }
+
+    /// Cycles that the cost model expects of those.
+    pub fn predicted_step(&self) -> u64 {
+        self.step_segments().iter().map(|&s| self.predicted[s as usize].cycles).sum()
+    }
 }

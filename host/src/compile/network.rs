@@ -4,10 +4,11 @@ use super::build::{Builder, Epilogue, Matrix, Piece, append, check, odd_pitch};
 use super::chain::{Layer, Part, layers};
 use super::cost::Cost;
 use super::loss::{self, LossTensors};
+use super::ops::PhaseSpec;
 use super::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use super::plan::{Class, Conflict, Lifetime, MemoryPlan, PlannedTensor, Request, place};
-use super::{CompileError, Compiled, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload};
-use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
+use super::{CompileError, Compiled, Feed, Parameter, Pass, Phase, Recipe, SlotBinding, TensorPlace, Upload};
+use crate::graph::{Gan, GradientOp, Graph, Model, NodeId, Op, ParameterId, differentiate};
 use systole_isa::flag;
 use systole_isa::machine::Machine;
 use systole_isa::operand::{Addr, Base};
@@ -94,14 +95,27 @@ struct Network<'a> {
     planned: Vec<PlannedTensor>,
 }
 
-/// Compiles `graph` for batches of `batch` rows on `machine`: a chain of dense layers with the batch cut into chunks that
-/// overlap, anything else layer by layer.
-pub fn network(
-    graph: &Graph,
-    batch: u32,
-    recipe: impl Into<Recipe>,
-    machine: Machine,
-) -> Result<Compiled, CompileError> {
+/// Compiles a model, each of whose phases is updated by its own recipe: a network by one, a GAN by those of discriminator and
+/// generator.
+///
+/// # Errors
+/// What the machine has no room for, or what has no rule.
+pub fn model(model: &Model, batch: u32, recipes: &[Recipe], machine: Machine) -> Result<Compiled, CompileError> {
+    match (&model.gan, recipes) {
+        (None, &[recipe]) => network(&model.graph, batch, recipe, machine),
+        (Some(Gan { phases }), recipes) if recipes.len() == phases.len() => {
+            let specs: Vec<PhaseSpec> = phases.iter().zip(recipes).map(|(p, r)| PhaseSpec::of(p, *r)).collect();
+            for (_, graph) in specs.iter().flat_map(|s| &s.passes) {
+                check_sizes(graph, batch, &machine)?;
+            }
+            super::ops::network(&specs, &model.graph, batch, machine)
+        }
+        _ => Err(CompileError::Fault(format!("{} recipes for the phases of {}", recipes.len(), model.name))),
+    }
+}
+
+/// What no instruction can express.
+fn check_sizes(graph: &Graph, batch: u32, machine: &Machine) -> Result<(), CompileError> {
     if let Some(rule) = machine.invalid() {
         return Err(CompileError::Machine(rule));
     }
@@ -114,12 +128,24 @@ pub fn network(
     for node in &graph.nodes {
         size(&format!("features of `{}`", node.name), node.features as u64, 32767 - 2 * machine.lanes as u64)?;
     }
-    if graph.classes() > 0 {
-        size("number of classes less one", graph.classes() as u64 - 1, super::PADDED_LABEL as u64 - 1)?;
+    match graph.classes() {
+        0 => Ok(()),
+        classes => size("number of classes less one", classes as u64 - 1, super::PADDED_LABEL as u64 - 1),
     }
+}
+
+/// Compiles `graph` for batches of `batch` rows on `machine`: a chain of dense layers with the batch cut into chunks that
+/// overlap, anything else layer by layer.
+pub fn network(
+    graph: &Graph,
+    batch: u32,
+    recipe: impl Into<Recipe>,
+    machine: Machine,
+) -> Result<Compiled, CompileError> {
+    check_sizes(graph, batch, &machine)?;
     let recipe = recipe.into();
     if !super::chain::is_chain(graph) {
-        return super::ops::network(graph, batch, recipe, machine);
+        return super::ops::network(&PhaseSpec::only(graph, recipe), graph, batch, machine);
     }
     let net = declare(graph, batch, recipe, machine)?;
     let mut error = None;
@@ -485,22 +511,25 @@ impl Network<'_> {
             labels: self.places[labels],
             masks: Vec::new(),
         });
+        let on = |segment| Pass { segment, feed: Feed::Rows, slots: slots.clone(), dropouts: Vec::new() };
         let layer_macs = |l: &Layer| l.inputs as u64 * l.outputs as u64 * self.batch as u64;
         let macs: u64 = self.layers.iter().map(|l| 3 * layer_macs(l)).sum();
         Ok(Compiled {
             machine,
             batch: self.batch,
-            recipe: self.recipe,
             segments,
             uploads: self.uploads(),
-            input: slots[0].input,
-            labels: slots[0].labels,
-            slots,
-            dropouts: Vec::new(),
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
-            logits: self.places[self.tensors[self.tensors.len() - 1].value],
-            step: StepBinding { compute: 0, update: 1, accumulate: (self.recipe.accumulate > 1).then_some(3) },
-            evaluate: 2,
+            output: self.places[self.tensors[self.tensors.len() - 1].value],
+            phases: vec![Phase {
+                name: String::new(),
+                passes: vec![on(0)],
+                update: 1,
+                accumulate: (self.recipe.accumulate > 1).then_some(3),
+                recipe: self.recipe,
+                parameters: (0..self.graph.parameters.len()).collect(),
+            }],
+            evaluate: on(2),
             plan: MemoryPlan {
                 machine,
                 tensors: self.planned.clone(),

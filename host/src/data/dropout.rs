@@ -1,35 +1,17 @@
-//! What a dropout keeps, from a counter-based generator: keyed by seed, epoch and layer, counted by batch, so that the mask of any
-//! batch is known without going through those before it, and a resumed run sends the masks that were on their way.
+//! What a dropout keeps, from the generator of a [`Moment`].
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::RngCore;
 
+pub use super::moment::Moment;
 use crate::compile::optimizer::decimal;
 
-/// The last quarter of the generator's key, so that no other use of a seed meets its stream.
-const USE: [u8; 8] = *b"dropout\0";
-
-/// Which batch of a run a mask is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// The run's seed.
-    pub seed: u64,
-    /// The epoch, counted from 1.
-    pub epoch: u64,
-    /// The batch in it, counted from 0; each micro-batch of a step counts.
-    pub batch: u64,
-}
+/// What sets these numbers' key apart from others of the same seed.
+const KIND: [u8; 8] = *b"dropout\0";
 
 /// Which of `n` values the dropout number `layer` keeps, each with probability 1 − `p`; row-major in PyTorch's order,
 /// `[batch, shape…]`, so that it does not depend on the device.
 pub fn kept(at: Moment, layer: u64, p: f32, n: usize) -> Vec<bool> {
-    let mut key = [0; 32];
-    for (part, word) in key.chunks_mut(8).zip([at.seed.to_le_bytes(), at.epoch.to_le_bytes(), layer.to_le_bytes(), USE])
-    {
-        part.copy_from_slice(&word);
-    }
-    let mut random = ChaCha8Rng::from_seed(key);
-    random.set_stream(at.batch);
+    let mut random = at.random(layer, KIND);
     let dropped = (decimal(p) * f64::from(u32::MAX)) as u32;
     (0..n).map(|_| random.next_u32() >= dropped).collect()
 }

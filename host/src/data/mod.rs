@@ -7,6 +7,8 @@
 mod csv_file;
 pub mod dropout;
 mod idx;
+pub mod latent;
+mod moment;
 mod npy_files;
 mod shuffle;
 
@@ -15,6 +17,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+pub use moment::Moment;
 pub use shuffle::permutation;
 
 /// Largest number of classes.

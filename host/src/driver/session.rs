@@ -3,6 +3,7 @@
 //! The device holds two batches. While it trains on one, the host sends the next into the other, so a step never waits for
 //! its data unless the line is slower than the machine.
 
+use half::f16;
 use systole_isa::frame::scaler;
 use systole_isa::sreg;
 
@@ -12,15 +13,16 @@ use super::requests::{Registers, StepReply, StepRequest};
 use super::trace::Recording;
 use super::{Device, Link};
 use crate::compile::optimizer::{Clip, EMA, KEEP};
-use crate::compile::{Compiled, PADDED_LABEL, TensorPlace};
-use crate::data::Rows;
-use crate::data::dropout::{Moment, kept};
+use crate::compile::{Compiled, Feed, PADDED_LABEL, Pass, TensorPlace, from_device_order};
+use crate::data::dropout::kept;
+use crate::data::latent::noise;
+use crate::data::{Moment, Rows};
 use crate::error::{Error, Result};
 use crate::run::schedule::Schedule;
 use systole_isa::frame::step::Outcome;
 
-/// The scaler that a network with one loss uses.
-const SCALER: u32 = 0;
+/// Every state word of a loss scaler.
+pub type ScalerWords = [u32; scaler::WORDS];
 
 /// Cycles after which the firmware gives up something that is predicted to take `cycles`.
 pub fn deadline(cycles: u64) -> u32 {
@@ -48,7 +50,7 @@ impl Weights {
     }
 }
 
-/// Inputs of the optimizer that are not part of its program.
+/// Inputs of a phase's optimizer that are not part of its program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
     /// Largest learning rate; see [`Session::set_schedule`].
@@ -85,14 +87,32 @@ impl Score {
     }
 }
 
+/// One pass of a training step.
+#[derive(Clone, Copy)]
+struct Work<'o> {
+    phase: usize,
+    pass: usize,
+    /// Rows of the data set.
+    rows: &'o [usize],
+    /// When random numbers are drawn for it.
+    moment: Moment,
+    /// Rows of the whole step.
+    window: usize,
+    /// Nothing of this update has been accumulated before it.
+    first: bool,
+    /// The update comes after a later pass.
+    more: bool,
+}
+
 /// A network on a device.
 pub struct Session {
     device: Device,
     compiled: Compiled,
     scale: i8,
     slot: usize,
-    /// Updates so far, as far as replies tell. A request that depends on it is made once the step before has been replied to.
-    updates: u64,
+    /// Updates so far of each phase, as far as replies tell. A request that depends on it is made once the pass before has been
+    /// replied to.
+    updates: Vec<u64>,
     schedule: Schedule,
     /// The next batch to train on.
     moment: Moment,
@@ -101,12 +121,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Uploads program, constants, weights and scaler state. Features will be multiplied by 2^`scale`.
+    /// Uploads program, constants, weights and the state of each phase's scaler. Features will be multiplied by 2^`scale`.
     pub fn start(
         mut device: Device,
         compiled: Compiled,
         weights: &Weights,
-        state: &[u32; scaler::WORDS],
+        scalers: &[ScalerWords],
         scale: i8,
     ) -> Result<Session> {
         let link = &mut device.link;
@@ -133,9 +153,12 @@ impl Session {
                 }
             }
         }
-        link.scaler_set(SCALER, state)?;
+        assert_eq!(scalers.len(), compiled.phases.len(), "a scaler for each phase");
+        for (i, words) in scalers.iter().enumerate() {
+            link.scaler_set(i as u32, words)?;
+        }
         link.drain()?;
-        let updates = u64::from(state[scaler::STEPS].wrapping_sub(state[scaler::SKIPS]));
+        let updates = scalers.iter().map(|w| u64::from(w[scaler::STEPS].wrapping_sub(w[scaler::SKIPS]))).collect();
         let (schedule, moment) = (Schedule::default(), Moment::default());
         Ok(Session { device, compiled, scale, slot: 0, updates, schedule, moment, steps: 0 })
     }
@@ -145,14 +168,10 @@ impl Session {
         self.schedule = schedule;
     }
 
-    /// Which batch of the run the next one to train on is: what dropouts keep depends on it. It counts on from there.
+    /// Which batch of the run the next one to train on is: what dropouts keep and what generators start from depends on it. It
+    /// counts on from there.
     pub fn set_moment(&mut self, moment: Moment) {
         self.moment = moment;
-    }
-
-    /// Updates so far, those before the session included; skipped steps do not count.
-    pub fn updates(&self) -> u64 {
-        self.updates
     }
 
     /// The device.
@@ -170,36 +189,40 @@ impl Session {
         &self.compiled
     }
 
-    /// Trains on the rows in `order`: windows of `accumulate` batches, an update a window; the last window and its last batch may
-    /// be smaller. `each` is told of every window, with the sums of its batches, and may stop the training by failing.
+    /// Trains on the rows in `order`: a step takes as many batches as make one update and goes through all phases with them; the
+    /// last step and its last batch may be smaller. `hypers` are the phases'. `each` is told of every step: its rows and
+    /// a reply for every phase, with the sums over its passes. It may stop the training by failing.
     ///
-    /// Where the outcome of a step changes nothing about the request for the next, that one is made while the step runs. So one
-    /// more window may be done, and told, after `each` has failed.
+    /// Where the outcome of a pass changes nothing about the request for the next, that one is made while the pass runs. So one
+    /// more step may be done, and told, after `each` has failed.
     ///
     /// # Errors
-    /// The device's, or the first of `each`.
+    /// Those of the link, and the first of `each`. Where a forward pass is not finite, `each` is told at once, with the replies
+    /// so far.
     pub fn train(
         &mut self,
         rows: &Rows,
         order: &[usize],
-        hyper: Hyper,
-        mut each: impl FnMut(&mut Link, usize, &StepReply) -> Result<()>,
+        hypers: &[Hyper],
+        mut each: impl FnMut(&mut Link, usize, &[StepReply]) -> Result<()>,
     ) -> Result<()> {
         self.device.link.phase("training");
-        let plan = batches(order, self.compiled.batch as usize, self.compiled.recipe.accumulate as usize);
-        let Some(first) = plan.first() else { return Ok(()) };
-        self.send_to_train(rows, first.rows)?;
-        let (mut ahead, mut sum, mut replied, mut outcome) = (None, None, None, Ok(()));
-        for (i, batch) in plan.iter().enumerate() {
+        let work = self.work(order);
+        let Some(first) = work.first() else { return Ok(()) };
+        self.send_to_train(rows, first)?;
+        let (mut replies, mut sum, mut replied): (Vec<StepReply>, _, _) = (Vec::new(), None, None);
+        let (mut ahead, mut outcome) = (None, Ok(()));
+        let last_phase = self.compiled.phases.len() - 1;
+        for (i, now) in work.iter().enumerate() {
             let ticket = match ahead.take() {
                 Some(ticket) => ticket,
                 None if outcome.is_err() => break,
-                None => self.ask(batch, hyper)?,
+                None => self.ask(now, hypers)?,
             };
-            if let Some(next) = plan.get(i + 1).filter(|_| outcome.is_ok()) {
-                self.send_to_train(rows, next.rows)?;
-                if self.foreseeable(batch, hyper) {
-                    ahead = Some(self.ask(next, hyper)?);
+            if let Some(next) = work.get(i + 1).filter(|_| outcome.is_ok()) {
+                self.send_to_train(rows, next)?;
+                if self.foreseeable(now, next, hypers) {
+                    ahead = Some(self.ask(next, hypers)?);
                 }
             }
             let mut reply = match self.device.link.step_reply(ticket) {
@@ -211,103 +234,159 @@ impl Session {
                 reply.passed = reply.end_cycle.wrapping_sub(before);
             }
             let total = add(sum, reply);
-            sum = batch.more.then_some(total);
-            self.updates += u64::from(reply.outcome == Outcome::Updated);
-            if !batch.more {
+            sum = now.more.then_some(total);
+            self.updates[now.phase] += u64::from(reply.outcome == Outcome::Updated);
+            let stepped = !now.more && now.phase == last_phase;
+            if stepped {
                 self.steps += 1;
                 self.device.recording.iter().for_each(|r| r.step_ends(self.steps));
             }
-            if !batch.more || reply.outcome == Outcome::SkippedForward {
-                outcome = outcome.and(each(&mut self.device.link, batch.window, &total));
+            let broken = reply.outcome == Outcome::SkippedForward;
+            if !now.more || broken {
+                replies.push(total);
+            }
+            if stepped || broken {
+                outcome = outcome.and(each(&mut self.device.link, now.window, &replies));
+                replies.clear();
             }
         }
+        self.moment.batch += order.len().div_ceil(self.compiled.batch as usize) as u64;
         outcome
     }
 
-    /// Requests the step on a batch that has been sent.
-    fn ask(&mut self, batch: &Batch, hyper: Hyper) -> Result<Ticket> {
-        if batch.first {
+    /// Requests the step of a pass whose batch has been sent.
+    fn ask(&mut self, work: &Work, hypers: &[Hyper]) -> Result<Ticket> {
+        if work.phase == 0 && work.first {
             self.device.recording.iter().for_each(|r| r.step_begins(self.steps + 1));
         }
-        let ticket = self.device.link.step(&self.step_request(batch, hyper))?;
+        let ticket = self.device.link.step(&self.step_request(work, hypers[work.phase]))?;
         self.slot ^= 1;
         Ok(ticket)
     }
 
-    /// Whether the request for the next step is known before this one's outcome: a learning rate or a bias correction may go by
-    /// the number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself.
-    fn foreseeable(&self, batch: &Batch, hyper: Hyper) -> bool {
+    /// Whether the request for `next` is known before the outcome of `now`: a learning rate or a bias correction may go by the
+    /// number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself.
+    fn foreseeable(&self, now: &Work, next: &Work, hypers: &[Hyper]) -> bool {
         let alone = self.device.recording.as_ref().is_some_and(Recording::watches_steps);
-        !alone && (batch.more || self.scalars(hyper, self.updates) == self.scalars(hyper, self.updates + 1))
+        let scalars = |updates| self.scalars(now.phase, hypers[now.phase], updates);
+        let updates = self.updates[now.phase];
+        !alone && (now.more || next.phase != now.phase || scalars(updates) == scalars(updates + 1))
     }
 
-    /// The optimizer's scalar registers after so many updates.
-    fn scalars(&self, hyper: Hyper, updates: u64) -> Vec<(u32, u32)> {
-        self.compiled.recipe.scalars(self.schedule.rate(hyper.lr, updates), hyper.momentum, updates)
+    /// A phase's optimizer's scalar registers after so many updates.
+    fn scalars(&self, phase: usize, hyper: Hyper, updates: u64) -> Vec<(u32, u32)> {
+        let recipe = &self.compiled.phases[phase].recipe;
+        recipe.scalars(self.schedule.rate(hyper.lr, updates), hyper.momentum, updates)
     }
 
-    /// A batch that does not end its window has its gradients accumulated in the update's place.
-    fn step_request(&self, batch: &Batch, hyper: Hyper) -> StepRequest {
-        let c = &self.compiled;
-        let update = if batch.more { c.step.accumulate.unwrap_or(c.step.update) } else { c.step.update };
-        let cycles: u64 =
-            [c.step.compute, update].iter().filter_map(|&i| c.predicted.get(i as usize)).map(|p| p.cycles).sum();
-        let mut registers = self.registers();
-        if !batch.more {
-            registers.scalar = self.scalars(hyper, self.updates);
+    /// The passes of all steps over these rows.
+    fn work<'o>(&self, order: &'o [usize]) -> Vec<Work<'o>> {
+        let phases = &self.compiled.phases;
+        let batch = self.compiled.batch as usize;
+        // every phase goes through the same batches
+        let window = batch * phases[0].batches();
+        let mut all = Vec::new();
+        for (step, of_step) in order.chunks(window).enumerate() {
+            for (phase, p) in phases.iter().enumerate() {
+                let count = of_step.len().div_ceil(batch) * p.passes.len();
+                for i in 0..count {
+                    let (at, pass) = (i / p.passes.len(), i % p.passes.len());
+                    let rows = &of_step[at * batch..((at + 1) * batch).min(of_step.len())];
+                    let ordinal = (step * phases[0].batches() + at) as u64;
+                    let moment = Moment { batch: self.moment.batch + ordinal, ..self.moment };
+                    let (first, more) = (i == 0, i + 1 < count);
+                    all.push(Work { phase, pass, rows, moment, window: of_step.len(), first, more });
+                }
+            }
         }
-        if c.step.accumulate.is_some() {
-            registers.scalar.push((KEEP as u32, if batch.first { 0.0f32 } else { 1.0 }.to_bits()));
+        all
+    }
+
+    /// A pass that does not end its phase's update has its gradients accumulated in the update's place.
+    fn step_request(&self, work: &Work, hyper: Hyper) -> StepRequest {
+        let phase = &self.compiled.phases[work.phase];
+        let compute = phase.passes[work.pass].segment;
+        let update = if work.more { phase.accumulate.unwrap_or(phase.update) } else { phase.update };
+        let predicted = &self.compiled.predicted;
+        let cycles: u64 = [compute, update].iter().filter_map(|&i| predicted.get(i as usize)).map(|p| p.cycles).sum();
+        let mut registers = self.registers(&phase.passes[work.pass]);
+        if !work.more {
+            registers.scalar = self.scalars(work.phase, hyper, self.updates[work.phase]);
+        }
+        if phase.accumulate.is_some() {
+            registers.scalar.push((KEEP as u32, if work.first { 0.0f32 } else { 1.0 }.to_bits()));
         }
         StepRequest {
-            scaler: SCALER,
-            compute: c.step.compute,
+            scaler: work.phase as u32,
+            compute,
             update,
-            more: batch.more,
+            more: work.more,
             // the norm that the reply tells is only known after the update
-            early: !matches!(c.recipe.clip, Clip::Norm(_)),
-            inv_batch: 1.0 / batch.window as f32,
+            early: !matches!(phase.recipe.clip, Clip::Norm(_)),
+            inv_batch: 1.0 / work.window as f32,
             deadline: deadline(cycles),
             registers,
         }
     }
 
-    /// The address registers that select the current slot.
-    fn registers(&self) -> Registers {
-        let address = self.compiled.slots[self.slot].registers.iter().map(|&(i, v)| (u32::from(i), v)).collect();
+    /// The address registers that select the current slot of a pass.
+    fn registers(&self, pass: &Pass) -> Registers {
+        let address = pass.slots[self.slot].registers.iter().map(|&(i, v)| (u32::from(i), v)).collect();
         Registers { address, scalar: Vec::new() }
     }
 
-    /// Sends a batch into the current slot, and what dropouts keep of it.
-    fn send_to_train(&mut self, rows: &Rows, batch: &[usize]) -> Result<()> {
-        self.send(rows, batch, self.slot)?;
-        let (slot, size) = (&self.compiled.slots[self.slot], self.compiled.batch as usize);
-        for (layer, (dropout, place)) in self.compiled.dropouts.iter().zip(&slot.masks).enumerate() {
+    /// Sends what a pass trains on into its current slot, and what dropouts keep of it.
+    fn send_to_train(&mut self, rows: &Rows, work: &Work) -> Result<()> {
+        let phases = &self.compiled.phases;
+        // passes and their dropouts are numbered through the whole step, so that each has random numbers of its own
+        let before = phases[..work.phase].iter().flat_map(|p| &p.passes).chain(&phases[work.phase].passes[..work.pass]);
+        let (number, dropouts) = before.fold((0, 0), |(n, d), pass| (n + 1, d + pass.dropouts.len()));
+        let pass = phases[work.phase].passes[work.pass].clone();
+        match pass.feed {
+            Feed::Rows => self.send_rows(&pass, rows, work.rows)?,
+            Feed::Noise => {
+                let input = pass.slots[self.slot].input;
+                let values = noise(work.moment, number, (input.rows * input.cols) as usize);
+                self.send_noise(&pass, &values, work.rows.len())?;
+            }
+        }
+        let (slot, size) = (&pass.slots[self.slot], self.compiled.batch as usize);
+        for (layer, (dropout, place)) in pass.dropouts.iter().zip(&slot.masks).enumerate() {
             let values = size * dropout.shape.iter().product::<usize>();
-            let mask: Vec<u8> = kept(self.moment, layer as u64, dropout.p, values).into_iter().map(u8::from).collect();
+            let kept = kept(work.moment, (dropouts + layer) as u64, dropout.p, values);
+            let mask: Vec<u8> = kept.into_iter().map(u8::from).collect();
             self.device.link.write_bytes(block(place), &dropout.arrange(size, &mask), 0)?;
         }
-        self.moment.batch += 1;
         Ok(())
     }
 
-    /// Sends a batch into a slot; rows that are missing become zeros without a class.
-    fn send(&mut self, rows: &Rows, batch: &[usize], slot: usize) -> Result<()> {
-        let (input, labels) = (self.compiled.slots[slot].input, self.compiled.slots[slot].labels);
+    /// Sends rows of a data set into a pass's current slot; those that are missing become zeros without a class.
+    fn send_rows(&mut self, pass: &Pass, rows: &Rows, batch: &[usize]) -> Result<()> {
+        let input = pass.slots[self.slot].input;
         let (width, size) = (input.cols as usize, input.rows as usize);
         let mut features = Vec::with_capacity(width * size);
-        let mut classes = Vec::with_capacity(2 * size);
-        for &i in batch {
-            features.extend_from_slice(rows.row(i, width));
-            classes.extend(crate::npy::round_f16(f32::from(rows.labels[i])).to_le_bytes());
-        }
+        batch.iter().for_each(|&i| features.extend_from_slice(rows.row(i, width)));
         features.resize(width * size, 0);
-        let padded = crate::npy::round_f16(PADDED_LABEL as f32).to_le_bytes();
-        classes.extend(padded.repeat(size - batch.len()));
         // The features last: their transfer ends while firmware answers the step before, and no frame is left to be read
         // before the next request.
-        self.device.link.write(block(&labels), &classes)?;
+        self.send_classes(pass, batch.iter().map(|&i| rows.labels[i]))?;
         self.device.link.write_bytes(block(&input), &features, self.scale)
+    }
+
+    /// Sends a generator's random numbers, of which only the first `valid` rows count.
+    fn send_noise(&mut self, pass: &Pass, values: &[f16], valid: usize) -> Result<()> {
+        self.send_classes(pass, (0..valid).map(|_| 0))?;
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.device.link.write(block(&pass.slots[self.slot].input), &bytes)
+    }
+
+    /// Sends the classes of a batch's rows; rows that are missing get none.
+    fn send_classes(&mut self, pass: &Pass, classes: impl ExactSizeIterator<Item = u8>) -> Result<()> {
+        let labels = pass.slots[self.slot].labels;
+        let missing = labels.cols as usize - classes.len();
+        let mut bytes: Vec<u8> = classes.flat_map(|c| crate::npy::round_f16(f32::from(c)).to_le_bytes()).collect();
+        bytes.extend(crate::npy::round_f16(PADDED_LABEL as f32).to_le_bytes().repeat(missing));
+        self.device.link.write(block(&labels), &bytes)
     }
 
     /// Loss and right predictions over all rows, without training.
@@ -315,24 +394,45 @@ impl Session {
         self.device.link.phase("evaluating");
         let order: Vec<usize> = (0..rows.len()).collect();
         let batches: Vec<&[usize]> = order.chunks(self.compiled.batch as usize).collect();
-        let predicted = self.compiled.predicted.get(self.compiled.evaluate as usize).map_or(0, |p| p.cycles);
+        let pass = self.compiled.evaluate.clone();
+        let deadline = self.evaluation_deadline();
         let mut score = Score::default();
         if let Some(&first) = batches.first() {
-            self.send(rows, first, self.slot)?;
+            self.send_rows(&pass, rows, first)?;
         }
         for (t, batch) in batches.iter().enumerate() {
-            let mut registers = self.registers();
+            let mut registers = self.registers(&pass);
             registers.scalar = vec![(sreg::INV_BATCH as u32, (1.0 / batch.len() as f32).to_bits())];
-            let ticket = self.device.link.run(self.compiled.evaluate, deadline(predicted), &registers)?;
+            let ticket = self.device.link.run(pass.segment, deadline, &registers)?;
             self.slot ^= 1;
             if let Some(&next) = batches.get(t + 1) {
-                self.send(rows, next, self.slot)?;
+                self.send_rows(&pass, rows, next)?;
             }
             let reply = self.device.link.run_reply(ticket)?;
             let value = |register: usize| f32::from_bits(reply.sregs[register - 8]);
             score.add(batch.len(), value(sreg::LOSS), value(sreg::CORRECT));
         }
         Ok(score)
+    }
+
+    fn evaluation_deadline(&self) -> u32 {
+        let predicted = self.compiled.predicted.get(self.compiled.evaluate.segment as usize);
+        deadline(predicted.map_or(0, |p| p.cycles))
+    }
+
+    /// What the generator of a GAN makes of one batch of random numbers, drawn for `at`: FP16 images, row after row in PyTorch's
+    /// order `[batch, shape…]`; `shape` is an image's.
+    pub fn generate(&mut self, at: Moment, shape: &[usize]) -> Result<Vec<f16>> {
+        self.device.link.phase("generating images");
+        let pass = self.compiled.evaluate.clone();
+        let input = pass.slots[self.slot].input;
+        self.send_noise(&pass, &noise(at, 0, (input.rows * input.cols) as usize), input.rows as usize)?;
+        let (registers, deadline) = (self.registers(&pass), self.evaluation_deadline());
+        let ticket = self.device.link.run(pass.segment, deadline, &registers)?;
+        self.device.link.run_reply(ticket)?;
+        let bytes = self.device.link.read(block(&self.compiled.output))?;
+        let values: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+        Ok(from_device_order(shape, self.compiled.batch as usize, &values))
     }
 
     /// Reads master copies and optimizer state back.
@@ -358,14 +458,14 @@ impl Session {
         self.compiled.parameters.iter().map(|p| Ok(halves(link.read(block(&p.gradient))?))).collect()
     }
 
-    /// The loss scaler's whole state.
-    pub fn scaler(&mut self) -> Result<[u32; scaler::WORDS]> {
-        self.device.link.scaler_get(SCALER)
+    /// The whole state of each phase's loss scaler.
+    pub fn scalers(&mut self) -> Result<Vec<ScalerWords>> {
+        (0..self.compiled.phases.len()).map(|i| self.device.link.scaler_get(i as u32)).collect()
     }
 
-    /// Replaces the loss scaler's state.
-    pub fn set_scaler(&mut self, words: &[u32; scaler::WORDS]) -> Result<()> {
-        self.device.link.scaler_set(SCALER, words)
+    /// Replaces the state of a phase's loss scaler.
+    pub fn set_scaler(&mut self, phase: usize, words: &ScalerWords) -> Result<()> {
+        self.device.link.scaler_set(phase as u32, words)
     }
 
     /// What the instruction at program word `pc` is for.
@@ -382,28 +482,6 @@ impl Session {
     pub fn forward_error(&self, step: u64, reply: &StepReply) -> Error {
         Error::ForwardNotFinite { step, place: self.label_of(reply.flag_pc) }
     }
-}
-
-/// One batch of a window.
-struct Batch<'a> {
-    rows: &'a [usize],
-    /// Rows of the whole window.
-    window: usize,
-    /// It begins its window.
-    first: bool,
-    /// Its window goes on after it.
-    more: bool,
-}
-
-/// Splits rows into windows of `accumulate` batches, in order.
-fn batches(order: &[usize], batch: usize, accumulate: usize) -> Vec<Batch<'_>> {
-    let mut all = Vec::new();
-    for window in order.chunks(batch * accumulate) {
-        let last = window.len().div_ceil(batch) - 1;
-        let parts = window.chunks(batch).enumerate();
-        all.extend(parts.map(|(i, rows)| Batch { rows, window: window.len(), first: i == 0, more: i < last }));
-    }
-    all
 }
 
 /// A window's reply: what adds up is added up, the rest is the last batch's. Losses are sums over the window's rows already.

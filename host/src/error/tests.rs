@@ -9,6 +9,7 @@ fn name(e: &Error) -> &'static str {
     match e {
         Error::InvalidValue { .. } => "InvalidValue",
         Error::InvalidModel { .. } => "InvalidModel",
+        Error::NotForGans { .. } => "NotForGans",
         Error::UnknownDevice { .. } => "UnknownDevice",
         Error::Io { .. } => "Io",
         Error::Malformed { .. } => "Malformed",
@@ -51,6 +52,12 @@ fn examples() -> Vec<Error> {
         Error::InvalidModel {
             spec: "mlp:63-10".into(),
             reason: "it takes 63 inputs, the rows of digits have 64".into(),
+        },
+        Error::NotForGans {
+            command: "eval",
+            model: "gan-digits".into(),
+            reason: "it predicts nothing that could be right or wrong",
+            help: "look at samples.svg in the run's folder",
         },
         Error::UnknownDevice {
             name: "nonsense".into(),

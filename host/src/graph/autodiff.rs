@@ -18,7 +18,7 @@ pub enum GradientOp {
     },
     /// `dx = dy where y > 0, else 0`.
     Relu,
-    /// Gradients of the node's parameters, if it has any, and by its input number `.0`, if that is wanted.
+    /// Gradients of the node's parameters, if it has any that require them, and by its input number `.0`, if that is wanted.
     Node(usize),
 }
 
@@ -37,14 +37,13 @@ pub struct Gradient {
 }
 
 /// The backward graph, in an order that can be evaluated. Gradients by the network's input, and by what only depends on the
-/// input without parameters, are left out: nobody reads them. A node with several users gets the sum of its gradients, the
+/// input without parameters that require one, are left out: nobody reads them. A node with several users gets the sum of its gradients, the
 /// last user's first.
 pub fn differentiate(graph: &Graph) -> Vec<Gradient> {
-    // A gradient is wanted where a parameter lies at or before the node.
+    // A gradient is wanted where a parameter that requires one lies at or before the node.
     let mut wanted: Vec<bool> = Vec::new();
-    for n in &graph.nodes {
-        let own = !n.op.parameters().is_empty();
-        wanted.push(own || n.inputs.iter().any(|i| wanted[i.0]));
+    for (i, n) in graph.nodes.iter().enumerate() {
+        wanted.push(graph.trains(NodeId(i)) || n.inputs.iter().any(|i| wanted[i.0]));
     }
     let mut started = vec![false; graph.nodes.len()];
     let mut steps = Vec::new();
@@ -65,7 +64,9 @@ pub fn differentiate(graph: &Graph) -> Vec<Gradient> {
                 if produces.is_some() {
                     push(GradientOp::DenseInput, node, produces);
                 }
-                push(GradientOp::DenseParameters { weight, bias }, node, None);
+                if graph.trains(node) {
+                    push(GradientOp::DenseParameters { weight, bias }, node, None);
+                }
             }
             Op::Add | Op::Concat => {
                 for (k, x) in n.inputs.iter().enumerate().filter(|(_, x)| wanted[x.0]) {

@@ -1,6 +1,8 @@
 //! Models as TOML files: data set, settings of the training, layers, loss. `models/*.toml` are examples; `docs/models.md`
 //! describes the format.
 
+mod adversary;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Graph, GraphError, Model, NodeId, Op, Regression, Window};
+use adversary::{Adversary, gan};
 
 /// Settings of a training that a model file may hold; flags of the command line go before them.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -34,11 +37,18 @@ pub struct Settings {
 struct File {
     name: Spanned<String>,
     input: Spanned<Vec<usize>>,
-    loss: Spanned<String>,
-    #[serde(default)]
-    train: Settings,
+    loss: Option<Spanned<String>>,
+    latent: Option<Spanned<usize>>,
+    #[serde(default = "no_settings")]
+    train: Spanned<Settings>,
     #[serde(default)]
     layer: Vec<Layer>,
+    generator: Option<Spanned<Adversary>>,
+    discriminator: Option<Spanned<Adversary>>,
+}
+
+fn no_settings() -> Spanned<Settings> {
+    Spanned::new(0..0, Settings::default())
 }
 
 #[derive(Deserialize)]
@@ -108,43 +118,72 @@ pub fn parse(text: &str) -> Result<(Model, Settings), String> {
             "the input's shape is [features], [steps, features] or [channels, height, width], from 1 to 16384 each";
         return Err(fail(file.input.span(), what.into()));
     }
+    let settings = file.train.get_ref().clone();
+    let made = match (&file.generator, &file.discriminator) {
+        (None, None) => network(&file).map(|graph| (graph, None)),
+        (Some(g), Some(d)) => gan(&file, g, d).map(|(graph, gan)| (graph, Some(gan))),
+        (Some(one), None) => Err((one.span(), "a GAN has two networks: add [discriminator]".into())),
+        (None, Some(one)) => Err((one.span(), "a GAN has two networks: add [generator]".into())),
+    };
+    let (graph, gan) = made.map_err(|(span, what)| fail(span, what))?;
+    Ok((Model { name: name.clone(), sizes: Vec::new(), graph, gan, source: Some(text.into()) }, settings))
+}
+
+/// Where a mistake is, and what.
+type Mistake = (Range<usize>, String);
+
+/// An ordinary network with its loss.
+fn network(file: &File) -> Result<Graph, Mistake> {
+    let Some(named) = &file.loss else {
+        return Err((file.name.span(), "the file names no loss: write loss = \"softmax_cross_entropy\"".into()));
+    };
+    if let Some(latent) = &file.latent {
+        return Err((latent.span(), "only a GAN, with [generator] and [discriminator], has a `latent`".into()));
+    }
     let mut graph = Graph::default();
-    let mut last = graph.input(shape);
-    let mut names = HashMap::from([("input".to_string(), last)]);
-    for (i, layer) in file.layer.iter().enumerate() {
-        let name = layer.name.clone().unwrap_or_else(|| i.to_string());
-        last = add(&mut graph, layer, &name, last, &names).map_err(|(span, what)| fail(span, what))?;
-        if names.insert(name.clone(), last).is_some() {
-            return Err(fail(layer.op.span(), format!("two layers are called `{name}`")));
-        }
+    let input = graph.input(file.input.get_ref());
+    let last = stack(&mut graph, &file.layer, "", input)?;
+    if graph.parameters.is_empty() {
+        return Err((named.span(), "the model has no layer with parameters".into()));
     }
-    if last == NodeId(0) || graph.parameters.is_empty() {
-        return Err(fail(file.loss.span(), "the model has no layer with parameters".into()));
-    }
-    let loss = |e: GraphError| fail(file.loss.span(), e.to_string());
-    let kind = match file.loss.get_ref().as_str() {
+    let wrong = |e: GraphError| (named.span(), e.to_string());
+    let kind = match named.get_ref().as_str() {
         "softmax_cross_entropy" => None,
         "mse" => Some(Regression::Mse),
         "smooth_l1" => Some(Regression::SmoothL1),
         "sigmoid_bce" => Some(Regression::SigmoidBce),
         other => {
             let known = "softmax_cross_entropy, and against the input itself mse, smooth_l1, sigmoid_bce";
-            return Err(fail(file.loss.span(), format!("unknown loss `{other}`: there are {known}")));
+            return Err((named.span(), format!("unknown loss `{other}`: there are {known}")));
         }
     };
     match kind {
-        None => graph.softmax_cross_entropy(last).map_err(loss)?,
+        None => graph.softmax_cross_entropy(last).map_err(wrong)?,
         Some(kind) => {
-            let mut target = NodeId(0);
+            let mut target = input;
             if graph.node(target).shape.len() > 1 {
                 let flat = [graph.node(target).features];
-                target = graph.reshape(target, &flat, "target").map_err(loss)?;
+                target = graph.reshape(target, &flat, "target").map_err(wrong)?;
             }
-            graph.regression(kind, last, target).map_err(loss)?
+            graph.regression(kind, last, target).map_err(wrong)?
         }
     };
-    let model = Model { name: name.clone(), sizes: Vec::new(), graph, source: Some(text.into()) };
-    Ok((model, file.train))
+    Ok(graph)
+}
+
+/// Adds layers one after another behind `first`, to whose value they may refer as `input`. Their nodes' names begin with
+/// `prefix`.
+fn stack(graph: &mut Graph, layers: &[Layer], prefix: &str, first: NodeId) -> Result<NodeId, Mistake> {
+    let mut last = first;
+    let mut names = HashMap::from([("input".to_string(), first)]);
+    for (i, layer) in layers.iter().enumerate() {
+        let name = layer.name.clone().unwrap_or_else(|| i.to_string());
+        last = add(graph, layer, &format!("{prefix}{name}"), last, &names)?;
+        if names.insert(name.clone(), last).is_some() {
+            return Err((layer.op.span(), format!("two layers are called `{name}`")));
+        }
+    }
+    Ok(last)
 }
 
 /// Adds one layer. Errors: where, and what.
@@ -154,7 +193,7 @@ fn add(
     name: &str,
     last: NodeId,
     names: &HashMap<String, NodeId>,
-) -> Result<NodeId, (Range<usize>, String)> {
+) -> Result<NodeId, Mistake> {
     let op = layer.op.get_ref().as_str();
     let here = layer.op.span();
     let mut inputs = vec![last];

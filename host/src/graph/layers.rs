@@ -50,7 +50,7 @@ impl Graph {
     }
 
     fn parameter_of(&mut self, name: String, shape: Vec<usize>, fan_in: usize, constant: Option<f32>) -> ParameterId {
-        self.parameters.push(Parameter { name, shape, fan_in, constant });
+        self.parameters.push(Parameter { name, shape, fan_in, constant, requires_grad: true });
         ParameterId(self.parameters.len() - 1)
     }
 
@@ -81,6 +81,16 @@ impl Graph {
     /// Adds the batch's input, of this shape per row.
     pub fn input(&mut self, shape: &[usize]) -> NodeId {
         self.add(Op::Input, &[], shape, "input")
+    }
+
+    /// Adds a generator's input: `features` random numbers per row.
+    pub fn latent(&mut self, features: usize) -> NodeId {
+        self.add(Op::Latent, &[], &[features], "latent")
+    }
+
+    /// Adds a vector of `features` times `value`, a loss's target.
+    pub fn constant(&mut self, value: f32, features: usize) -> NodeId {
+        self.add(Op::Constant { value }, &[], &[features], "target")
     }
 
     /// Adds a dense layer called `name`, along the last axis, with its parameters `name.weight` and `name.bias`.

@@ -1,6 +1,6 @@
 //! The model notation `mlp:IN-HIDDEN-…-OUT`.
 
-use super::{Graph, Op};
+use super::{Gan, Graph, Op};
 
 /// Largest layer that the notation accepts, in features.
 const MAX_FEATURES: usize = 16384;
@@ -34,8 +34,10 @@ pub struct Model {
     pub name: String,
     /// Features per layer, input first; empty for a model from a file.
     pub sizes: Vec<usize>,
-    /// The network.
+    /// The network with its loss; of a GAN the generator alone, with the parameters of both networks.
     pub graph: Graph,
+    /// How a GAN is trained; `None` for a network with one loss.
+    pub gan: Option<Gan>,
     /// The model file's text, where it came from one.
     pub source: Option<String>,
 }
@@ -70,7 +72,15 @@ impl Model {
         }
         graph.softmax_cross_entropy(x).expect("checked: at least two classes");
         let name = sizes.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("-");
-        Ok(Model { name: format!("mlp:{name}"), sizes, graph, source: None })
+        Ok(Model { name: format!("mlp:{name}"), sizes, graph, gan: None, source: None })
+    }
+
+    /// Numbers per row of the data set that it is trained on: its input, or what a GAN's generator makes.
+    pub fn row_features(&self) -> usize {
+        match self.gan {
+            Some(_) => self.graph.node(self.graph.output()).features,
+            None => self.graph.input_features(),
+        }
     }
 
     /// Multiply-accumulates of one training step on `batch` rows: forward, weight gradients, and activation gradients of

@@ -12,15 +12,18 @@
 //! | `init` | initial values |
 //! | `mlp` | the notation `mlp:64-32-10` |
 //! | `file` | models as TOML files |
+//! | `gan` | generator and discriminator, and the passes that train them in turn |
 
 mod autodiff;
 mod file;
+mod gan;
 mod init;
 mod layers;
 mod mlp;
 
 pub use autodiff::{Gradient, GradientOp, differentiate};
 pub use file::{Settings, parse as parse_file};
+pub use gan::{Gan, OptimizerSettings, Pass, Phase};
 pub use init::initialize;
 pub use layers::GraphError;
 pub use mlp::{Model, ModelError};
@@ -74,6 +77,13 @@ pub enum Regression {
 pub enum Op {
     /// The batch, `[rows, features]`.
     Input,
+    /// Random numbers that the host draws for every batch, `[rows, features]`: a generator's latent vectors.
+    Latent,
+    /// One value everywhere: the target of a discriminator.
+    Constant {
+        /// The value.
+        value: f32,
+    },
     /// `y = x·Wᵀ + b` along the last axis, W `[features, inputs]` and b `[features]` as in PyTorch's `Linear`.
     Dense {
         /// W.
@@ -158,6 +168,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input => "input",
+            Op::Latent => "latent",
+            Op::Constant { .. } => "constant",
             Op::Dense { .. } => "dense",
             Op::Relu => "relu",
             Op::LeakyRelu { .. } => "leaky_relu",
@@ -214,6 +226,8 @@ pub struct Parameter {
     pub fan_in: usize,
     /// Every element's initial value, where it is not drawn.
     pub constant: Option<f32>,
+    /// Whether this graph's derivative has a gradient by it; PyTorch's `requires_grad`. It has one everywhere but in a [`Gan`].
+    pub requires_grad: bool,
 }
 
 impl Parameter {
@@ -269,9 +283,24 @@ impl Graph {
         self.node(self.loss()).inputs[0]
     }
 
+    /// What an evaluation tells: the logits, or the last node of a graph without a loss.
+    pub fn output(&self) -> NodeId {
+        if self.node(self.loss()).op.is_loss() { self.logits() } else { self.loss() }
+    }
+
+    /// Whether its input is drawn by the host rather than read from a data set.
+    pub fn reads_noise(&self) -> bool {
+        self.nodes.first().is_some_and(|n| n.op == Op::Latent)
+    }
+
+    /// Whether the derivative has gradients by the parameters of a node; those of one operation are trained together.
+    pub fn trains(&self, id: NodeId) -> bool {
+        self.node(id).op.parameters().iter().any(|&p| self.parameter(p).requires_grad)
+    }
+
     /// Features of the input, numbers per row.
     pub fn input_features(&self) -> usize {
-        self.nodes.iter().find(|n| n.op == Op::Input).map_or(0, |n| n.features)
+        self.nodes.iter().find(|n| matches!(n.op, Op::Input | Op::Latent)).map_or(0, |n| n.features)
     }
 
     /// Number of classes: features of the logits; 0 where the loss knows no classes.

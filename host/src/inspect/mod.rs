@@ -138,6 +138,14 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
         ..defaults
     };
     let (model, data) = prepare(&train)?;
+    if model.gan.is_some() {
+        return Err(Error::NotForGans {
+            command: "inspect",
+            model: model.name,
+            reason: "it searches one scale for all gradients, and each phase of a GAN has a scale of its own",
+            help: "`systole report` shows both scales and the exponents of weights and gradients",
+        });
+    }
     let device = Device::open(&options.device)?;
     let compiled = compile::network(&model.graph, train.batch, train.optimizer(), device.info.machine)
         .map_err(|e| Error::from_compiler(&model.name, e))?;
@@ -146,7 +154,7 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
     let weights: Vec<Exponents> = masters.iter().map(|m| Exponents::of_f32(m.iter().copied())).collect();
     let mut session =
-        Session::start(device, compiled, &Weights { masters, state: Vec::new() }, &train.scaler(), scale)?;
+        Session::start(device, compiled, &Weights { masters, state: Vec::new() }, &[train.scaler()], scale)?;
 
     let position = checkpoint.position()?;
     let seed = config["seed"].as_u64().unwrap_or(0);
@@ -172,7 +180,7 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
     let total = all(&gradients);
     let may_lose = (options.tolerance * total.nonzero() as f64) as u64;
     let smallest = (0..=largest).find(|&e| total.flushed_at(e) <= may_lose).unwrap_or(largest);
-    let now = checkpoint.scaler()?[scaler::EXPONENT] as i32;
+    let now = checkpoint.scalers()?[0][scaler::EXPONENT] as i32;
     let tensors = names.into_iter().zip(weights.iter().zip(&gradients));
     Ok(Inspection {
         checkpoint: options.checkpoint.display().to_string(),
@@ -208,13 +216,13 @@ fn gradients(
     exponent: i32,
 ) -> Result<Option<Vec<Exponents>>> {
     let words = TrainOptions { loss_scale: LossScale::Static(exponent), ..TrainOptions::default() }.scaler();
-    session.set_scaler(&words)?;
+    session.set_scaler(0, &words)?;
     session.set_moment(at);
     let mut out = vec![Exponents::default(); session.compiled().parameters.len()];
     for batch in batches {
         let mut last = None;
-        session.train(rows, batch, Hyper { lr: 0.0, momentum: 0.0 }, |_, _, reply| {
-            last = Some(*reply);
+        session.train(rows, batch, &[Hyper { lr: 0.0, momentum: 0.0 }], |_, _, phases| {
+            last = phases.first().copied();
             Ok(())
         })?;
         match last.map(|reply| (reply.outcome, reply)) {

@@ -68,7 +68,7 @@ pub struct Pass<T> {
     pub correct: usize,
     /// Logits, `[rows, classes]`.
     pub logits: Vec<T>,
-    /// One gradient per parameter, in the graph's order, row-major; empty after [`evaluate`].
+    /// One gradient per parameter, in the graph's order, row-major, zeros for those that require none; empty after [`evaluate`].
     pub gradients: Vec<Vec<T>>,
 }
 
@@ -111,7 +111,9 @@ pub fn gradients_keeping<T: Real>(
                 let o = operands(graph, step.node, (parameters, kept), &values, labels.len());
                 let (mut inputs, by_parameter) = ops::backward(node, &o, &values[step.node.0], &dy);
                 for (p, g) in node.op.parameters().into_iter().zip(by_parameter) {
-                    pass.gradients[p.0] = g;
+                    if graph.parameter(p).requires_grad {
+                        pass.gradients[p.0] = g;
+                    }
                 }
                 inputs.swap_remove(which)
             }
@@ -183,7 +185,8 @@ fn run<T: Real>(
     for (id, node) in graph.nodes.iter().enumerate() {
         let input = node.inputs.first().map(|i| &values[i.0]);
         let value = match (&node.op, input) {
-            (Op::Input, _) => x.to_vec(),
+            (Op::Input | Op::Latent, _) => x.to_vec(),
+            (Op::Constant { value }, _) => vec![T::of((*value).into()); rows * node.features],
             (Op::Dense { weight, bias }, Some(v)) => {
                 let n_out = *node.shape.last().unwrap_or(&1);
                 let rows = rows * (node.features / n_out);

@@ -136,7 +136,13 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
             let lstm = matches!(node.op, Op::Lstm(_));
             return recurrent::run(lstm, o, node.shape[1], &zeros).0;
         }
-        Op::Input | Op::Dense { .. } | Op::Relu | Op::SoftmaxCrossEntropy | Op::Regression(_) => {
+        Op::Input
+        | Op::Latent
+        | Op::Constant { .. }
+        | Op::Dense { .. }
+        | Op::Relu
+        | Op::SoftmaxCrossEntropy
+        | Op::Regression(_) => {
             unreachable!("{:?} is evaluated elsewhere", node.op)
         }
     }
@@ -219,7 +225,13 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
             let (_, dx, dp) = recurrent::run(matches!(node.op, Op::Lstm(_)), o, node.shape[1], dy);
             (dx, dp)
         }
-        Op::Input | Op::Dense { .. } | Op::Relu | Op::SoftmaxCrossEntropy | Op::Regression(_) => {
+        Op::Input
+        | Op::Latent
+        | Op::Constant { .. }
+        | Op::Dense { .. }
+        | Op::Relu
+        | Op::SoftmaxCrossEntropy
+        | Op::Regression(_) => {
             unreachable!("{:?} is differentiated elsewhere", node.op)
         }
     };

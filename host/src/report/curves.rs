@@ -1,7 +1,7 @@
 //! A run's curves: loss, accuracy, loss scale, gradient norm.
 
-use super::read::{RunData, StepLine};
-use super::svg::{BLUE, Chart, Kind, ORANGE, PALE, Series};
+use super::read::{EpochLine, PhaseLines, RunData, StepLine};
+use super::svg::{BLUE, Chart, Kind, ORANGE, PALE, PHASES, Series};
 
 /// Most points of a curve: more than a picture has columns.
 const POINTS: usize = 600;
@@ -13,7 +13,7 @@ pub(super) fn all(run: &RunData) -> Vec<(&'static str, String)> {
         return out;
     }
     out.push(("loss", loss(run)));
-    if !run.epochs.is_empty() {
+    if run.epochs.iter().any(|e| e.test.1.is_some()) {
         out.push(("accuracy", accuracy(run)));
     }
     out.push(("loss_scale", loss_scale(run)));
@@ -88,22 +88,33 @@ fn from_log10(v: &f64) -> String {
     }
 }
 
-fn epochs(run: &RunData, value: impl Fn(&super::read::EpochLine) -> Option<f64>) -> Vec<(f64, f64)> {
-    run.epochs.iter().filter_map(|e| value(e).filter(|v| v.is_finite()).map(|v| (e.steps as f64, v))).collect()
+fn epochs(epochs: &[EpochLine], value: impl Fn(&EpochLine) -> Option<f64>) -> Vec<(f64, f64)> {
+    epochs.iter().filter_map(|e| value(e).filter(|v| v.is_finite()).map(|v| (e.steps as f64, v))).collect()
 }
 
 fn loss(run: &RunData) -> String {
-    let steps = thin(&run.steps, |s| s.loss);
-    let smoothed = smooth(&steps);
     let line = |name, points, color, kind| Series { name, points: log10(points), color, kind };
+    let phases = run.phases();
+    let series = match &phases[..] {
+        [PhaseLines { name: None, .. }] => {
+            let steps = thin(&run.steps, |s| s.loss);
+            let smoothed = smooth(&steps);
+            vec![
+                line("steps", steps, PALE, Kind::Line(1)),
+                line("smoothed", smoothed, BLUE, Kind::Line(2)),
+                line("test", epochs(&run.epochs, |e| e.test.0), ORANGE, Kind::Dots),
+            ]
+        }
+        several => {
+            let curve = |p: &PhaseLines| smooth(&thin(&p.steps, |s| s.loss));
+            let both = several.iter().zip(PHASES);
+            both.map(|(p, color)| line(p.name.unwrap_or("others"), curve(p), color, Kind::Line(2))).collect()
+        }
+    };
     Chart {
         title: "Loss",
         x: "step",
-        series: vec![
-            line("steps", steps, PALE, Kind::Line(1)),
-            line("smoothed", smoothed, BLUE, Kind::Line(2)),
-            line("test", epochs(run, |e| e.test.0), ORANGE, Kind::Dots),
-        ],
+        series,
         y_range: None,
         y_label: &from_log10,
         ticks: log_ticks,
@@ -115,7 +126,7 @@ fn loss(run: &RunData) -> String {
 fn accuracy(run: &RunData) -> String {
     let percent = |v: Option<f64>| v.map(|v| 100.0 * v);
     let dots = |name, points, color| Series { name, points, color, kind: Kind::Dots };
-    let (train, test) = (epochs(run, |e| percent(e.train.1)), epochs(run, |e| percent(e.test.1)));
+    let (train, test) = (epochs(&run.epochs, |e| percent(e.train.1)), epochs(&run.epochs, |e| percent(e.test.1)));
     let low = train.iter().chain(&test).map(|p| p.1).fold(100.0, f64::min);
     let series = vec![dots("training", train, BLUE), dots("test", test, ORANGE)];
     let floor = ((low - 2.0) / 10.0).floor().max(0.0) * 10.0;
@@ -131,11 +142,11 @@ fn accuracy(run: &RunData) -> String {
     .draw()
 }
 
-fn loss_scale(run: &RunData) -> String {
-    // corners only, so that steps stay steps
+/// Corners only, so that steps stay steps.
+fn scale_corners(steps: &[StepLine]) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut last = f64::NAN;
-    for s in &run.steps {
+    for s in steps {
         let y = s.loss_scale.log2();
         if y.is_finite() && y != last {
             if last.is_finite() {
@@ -145,16 +156,27 @@ fn loss_scale(run: &RunData) -> String {
             last = y;
         }
     }
-    if let (Some(s), true) = (run.steps.last(), last.is_finite()) {
+    if let (Some(s), true) = (steps.last(), last.is_finite()) {
         points.push((s.step as f64, last));
     }
-    let (low, high) = points.iter().fold((24.0f64, 0.0f64), |(a, b), p| (a.min(p.1), b.max(p.1)));
+    points
+}
+
+fn loss_scale(run: &RunData) -> String {
+    let phases = run.phases();
+    let mut series: Vec<Series> = Vec::new();
+    for (p, color) in phases.iter().zip(PHASES) {
+        let (name, points) = (p.name.unwrap_or("scale"), scale_corners(&p.steps));
+        series.push(Series { name, points, color, kind: Kind::Line(2) });
+    }
+    let points = series.iter().flat_map(|s| &s.points);
+    let (low, high) = points.fold((24.0f64, 0.0f64), |(a, b), p| (a.min(p.1), b.max(p.1)));
     let range = (low.min(high) - 1.5, low.max(high) + 1.5);
     let marks: Vec<f64> = run.skips().map(|s| s.step as f64).collect();
     Chart {
         title: "Loss scale",
         x: "step",
-        series: vec![Series { name: "scale", points, color: BLUE, kind: Kind::Line(2) }],
+        series,
         y_range: Some(range),
         y_label: &|v| power_of_two(v.round() as i32),
         ticks: whole_ticks,
@@ -174,17 +196,26 @@ pub(super) fn power_of_two(k: i32) -> String {
 
 /// Of every step where steps record it, of the last step of each epoch otherwise.
 fn gradient_norm(run: &RunData) -> Option<String> {
-    let steps = log10(thin(&run.steps, |s| s.gradient_norm));
-    let epochs = log10(epochs(run, |e| e.gradient_norm));
-    let (points, name, kind) = match (steps.is_empty(), epochs.is_empty()) {
-        (false, _) => (steps, "every step", Kind::Line(1)),
-        (true, false) => (epochs, "last step of each epoch", Kind::Dots),
-        (true, true) => return None,
-    };
+    let phases = run.phases();
+    let mut series: Vec<Series> = Vec::new();
+    for (p, color) in phases.iter().zip(PHASES) {
+        let steps = log10(thin(&p.steps, |s| s.gradient_norm));
+        let ends = log10(epochs(&p.epochs, |e| e.gradient_norm));
+        let (points, usual, kind) = match steps.is_empty() {
+            false => (steps, "every step", Kind::Line(1)),
+            true => (ends, "last step of each epoch", Kind::Dots),
+        };
+        if !points.is_empty() {
+            series.push(Series { name: p.name.unwrap_or(usual), points, color, kind });
+        }
+    }
+    if series.is_empty() {
+        return None;
+    }
     let chart = Chart {
         title: "Gradient norm",
         x: "step",
-        series: vec![Series { name, points, color: BLUE, kind }],
+        series,
         y_range: None,
         y_label: &from_log10,
         ticks: log_ticks,

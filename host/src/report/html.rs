@@ -32,6 +32,12 @@ pub(super) fn page(run: &RunData, pictures: &[(&'static str, String)]) -> String
                 }
                 main {
                     (tiles(run))
+                    @if let Some(svg) = &run.samples {
+                        section {
+                            h2 { "Generated images" }
+                            figure.samples { (PreEscaped(svg)) }
+                        }
+                    }
                     section {
                         h2 { "Curves" }
                         div.grid {
@@ -91,19 +97,25 @@ fn tiles(run: &RunData) -> Markup {
     let last = run.epochs.last();
     let accuracy = number("test_accuracy").or(last.and_then(|e| e.test.1));
     let train = number("train_accuracy").or(last.and_then(|e| e.train.1));
-    let loss = number("final_loss").or(last.and_then(|e| e.train.0));
     let skipped = run.skips().count();
     let percent = |v: f64| format!("{:.2} %", 100.0 * v);
-    let mut tiles: Vec<(&str, String)> = Vec::new();
-    let mut tile = |name, value: Option<String>| tiles.extend(value.map(|v| (name, v)));
+    let mut tiles: Vec<(String, String)> = Vec::new();
+    let mut tile = |name: &str, value: Option<String>| tiles.extend(value.map(|v| (name.to_string(), v)));
     tile("test accuracy", accuracy.map(percent));
     tile("training accuracy", train.map(percent));
-    tile("final loss", loss.map(|v| format!("{v:.4}")));
+    let phases = run.phases();
+    for p in &phases {
+        let of = |what: &str| p.name.map_or(what.to_string(), |n| format!("{n}: {what}"));
+        let loss = number("final_loss").or(p.epochs.last().and_then(|e| e.train.0));
+        let scale = number("loss_scale").or(p.steps.last().map(|s| s.loss_scale));
+        tile(&of("final loss"), loss.map(|v| format!("{v:.4}")));
+        tile(&of("loss scale"), scale.map(|v| v.to_string()));
+    }
     tile("epochs", last.map(|e| e.epoch.to_string()));
     tile("steps", run.steps.last().map(|s| thousands(s.step)));
     tile("skipped", Some(thousands(skipped as u64)));
-    tile("loss scale", number("loss_scale").or(run.steps.last().map(|s| s.loss_scale)).map(|v| v.to_string()));
-    tile("cycles a step", run.cycle_split().map(|(_, n)| thousands(n / run.steps.len().max(1) as u64)));
+    let steps = run.steps.len() / phases.len().max(1);
+    tile("cycles a step", run.cycle_split().map(|(_, n)| thousands(n / steps.max(1) as u64)));
     tile("array utilisation", number("array_utilization").map(percent));
     tile("simulated clock", number("sim_khz").map(|v| format!("{v:.0} kHz")));
     html! {
@@ -175,7 +187,7 @@ fn skips(run: &RunData) -> Markup {
                 table {
                     tr { th { "step" } th { "epoch" } th { "loss scale" } th { "why" } }
                     @for s in all.iter().take(SKIPS) {
-                        tr { td { (s.step) } td { (s.epoch) } td { (s.loss_scale) } td { (s.outcome.replace('_', " ")) } }
+                        tr { td { (s.step) } td { (s.epoch) } td { (s.loss_scale) } td { (s.phase.as_deref().unwrap_or("")) " " (s.outcome.replace('_', " ")) } }
                     }
                 }
                 @if all.len() > SKIPS { p.note { "and " (all.len() - SKIPS) " more: see metrics.csv" } }

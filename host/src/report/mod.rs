@@ -88,7 +88,7 @@ mod tests {
         for word in ["<script", "<link", "src=", "href=", "url(", "@import"] {
             assert!(!page.contains(word), "{word}");
         }
-        let accuracy = format!("{:.2}", 100.0 * result.test_accuracy);
+        let accuracy = format!("{:.2}", 100.0 * result.test_accuracy.unwrap());
         for word in
             ["mlp:64-32-10", accuracy.as_str(), &result.weights_sha256, "prefers-color-scheme", "skipped gradient"]
         {

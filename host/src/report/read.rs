@@ -9,12 +9,15 @@ use crate::error::{Error, Result};
 use crate::exponents::Exponents;
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::report::CycleSplit;
+use crate::run::samples;
 
 /// One training step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepLine {
     /// Counted from 1.
     pub step: u64,
+    /// The phase of a GAN.
+    pub phase: Option<String>,
     /// Epoch.
     pub epoch: u64,
     /// Mean loss.
@@ -34,6 +37,8 @@ pub struct StepLine {
 pub struct EpochLine {
     /// Counted from 1.
     pub epoch: u64,
+    /// The phase of a GAN.
+    pub phase: Option<String>,
     /// Steps so far.
     pub steps: u64,
     /// Mean loss and share of right predictions, on the rows as they were trained on.
@@ -67,6 +72,19 @@ pub struct RunData {
     pub epochs: Vec<EpochLine>,
     /// Exponents of the master weights in the checkpoint, by tensor.
     pub weights: BTreeMap<String, Exponents>,
+    /// What a GAN's generator makes, as SVG.
+    pub samples: Option<String>,
+}
+
+/// The steps and epochs of a phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseLines<'a> {
+    /// Its name, where there are several.
+    pub name: Option<&'a str>,
+    /// Steps.
+    pub steps: Vec<StepLine>,
+    /// Epochs.
+    pub epochs: Vec<EpochLine>,
 }
 
 impl RunData {
@@ -99,6 +117,7 @@ impl RunData {
                 _ => {}
             }
         }
+        run.samples = std::fs::read_to_string(path.join(samples::FILE)).ok();
         let file = path.join(checkpoint::FILE);
         if file.is_file() {
             for (name, _, values) in Checkpoint::load(&file)?.masters() {
@@ -106,6 +125,22 @@ impl RunData {
             }
         }
         Ok(run)
+    }
+
+    /// The phases of a GAN, one by one; all steps of another network are one phase without a name.
+    pub fn phases(&self) -> Vec<PhaseLines<'_>> {
+        let mut names: Vec<Option<&str>> = Vec::new();
+        for s in &self.steps {
+            if !names.contains(&s.phase.as_deref()) {
+                names.push(s.phase.as_deref());
+            }
+        }
+        let of = |name| PhaseLines {
+            name,
+            steps: self.steps.iter().filter(|s| s.phase.as_deref() == name).cloned().collect(),
+            epochs: self.epochs.iter().filter(|e| e.phase.as_deref() == name).cloned().collect(),
+        };
+        names.into_iter().map(of).collect()
     }
 
     /// Steps that updated nothing.
@@ -120,10 +155,10 @@ impl RunData {
         all
     }
 
-    /// Exponents of the newest gradient, and the exponent of the loss scale that it was made with.
+    /// Exponents of the newest gradient, of a GAN the generator's, and the exponent of the loss scale that it was made with.
     pub fn last_gradient(&self) -> Option<(&Exponents, i32)> {
         let epoch = self.epochs.iter().rev().find(|e| e.gradient.as_ref().is_some_and(|g| g.total() > 0))?;
-        let step = self.steps.iter().rev().find(|s| s.step == epoch.steps)?;
+        let step = self.steps.iter().rev().find(|s| s.step == epoch.steps && s.phase == epoch.phase)?;
         Some((epoch.gradient.as_ref()?, step.loss_scale.log2().round() as i32))
     }
 
@@ -155,6 +190,7 @@ fn object(path: &Path) -> Result<Map<String, Value>> {
 fn step(v: &Value) -> StepLine {
     StepLine {
         step: v["step"].as_u64().unwrap_or(0),
+        phase: v["phase"].as_str().map(String::from),
         epoch: v["epoch"].as_u64().unwrap_or(0),
         loss: v["loss"].as_f64(),
         loss_scale: v["loss_scale"].as_f64().unwrap_or(f64::NAN),
@@ -167,6 +203,7 @@ fn step(v: &Value) -> StepLine {
 fn epoch(v: &Value) -> EpochLine {
     EpochLine {
         epoch: v["epoch"].as_u64().unwrap_or(0),
+        phase: v["phase"].as_str().map(String::from),
         steps: v["steps"].as_u64().unwrap_or(0),
         train: (v["train_loss"].as_f64(), v["train_accuracy"].as_f64()),
         test: (v["test_loss"].as_f64(), v["test_accuracy"].as_f64()),

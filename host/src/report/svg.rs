@@ -18,6 +18,8 @@ const GROUND: RGBColor = RGBColor(0xff, 0xff, 0xff);
 pub(super) const BLUE: RGBColor = RGBColor(0x25, 0x63, 0xeb);
 pub(super) const PALE: RGBColor = RGBColor(0xbf, 0xdb, 0xfe);
 pub(super) const ORANGE: RGBColor = RGBColor(0xd9, 0x77, 0x06);
+/// Of the phases of a GAN, in their order.
+pub(super) const PHASES: [RGBColor; 2] = [BLUE, ORANGE];
 pub(super) const RED: RGBColor = RGBColor(0xdc, 0x26, 0x26);
 
 /// Light colour and what becomes of it on a dark screen.
@@ -42,8 +44,8 @@ pub(super) enum Kind {
 }
 
 /// One series.
-pub(super) struct Series {
-    pub(super) name: &'static str,
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
     pub(super) points: Vec<(f64, f64)>,
     pub(super) color: RGBColor,
     pub(super) kind: Kind,
@@ -73,7 +75,7 @@ impl Ranged for Axis {
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) x: &'a str,
-    pub(super) series: Vec<Series>,
+    pub(super) series: Vec<Series<'a>>,
     /// Ends of the vertical axis; `None`: from the data.
     pub(super) y_range: Option<(f64, f64)>,
     pub(super) y_label: &'a dyn Fn(&f64) -> String,

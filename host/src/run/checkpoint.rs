@@ -1,8 +1,8 @@
 //! Checkpoints: one safetensors file with everything that a run is. `docs/checkpoints.md` describes the format.
 //!
 //! Tensors: master weights under PyTorch's names (FP32), optimizer state as `optimizer.<name of the weight>.<name of the
-//! state>`. Metadata, all text: `format`, `model`, `data`, `data_sha256`, `seed`, `scaler` (the firmware's state words, as
-//! `systole_isa::frame::scaler` orders them), `position` ([`Position`], JSON), `config` (JSON), `program_sha256`, and
+//! state>`. Metadata, all text: `format`, `model`, `data`, `data_sha256`, `seed`, `scalers` (the firmware's state words, phase by
+//! phase, as `systole_isa::frame::scaler` orders them), `position` ([`Position`], JSON), `config` (JSON), `program_sha256`, and
 //! `sha256` over all of the above and every tensor.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,17 +12,16 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use systole_isa::frame::scaler;
 
 use crate::compile::Parameter;
 use crate::compile::optimizer::EMA;
-use crate::driver::session::{Score, Weights};
+use crate::driver::session::{ScalerWords, Score, Weights};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
 use crate::run::report::{CycleSplit, Gradient};
 
 /// What `format` says.
-pub const FORMAT: &str = "systole-checkpoint-3";
+pub const FORMAT: &str = "systole-checkpoint-4";
 /// Its name in a run's folder.
 pub const FILE: &str = "checkpoint.safetensors";
 /// What names of optimizer state begin with.
@@ -58,24 +57,47 @@ pub struct Position {
     pub step_in_epoch: u64,
     /// Steps in all, skipped ones included.
     pub steps: u64,
+    /// Rows of all steps.
+    pub rows: u64,
+    /// What each phase of the steps has come to.
+    pub phases: Vec<PhasePosition>,
+}
+
+/// How far a phase has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhasePosition {
     /// Skipped steps.
     pub skipped: u64,
     /// Clock cycles of all steps.
     pub cycles: u64,
     /// Clock cycles of the steps of the unfinished epoch.
     pub epoch_cycles: u64,
-    /// Rows of all steps.
-    pub rows: u64,
     /// Sums over the unfinished epoch.
     pub score: ScoreBits,
     /// Sums over the last complete epoch.
     pub last: ScoreBits,
     /// Cycles of the unfinished epoch by what the engines did.
-    #[serde(default)]
     pub split: CycleSplit,
     /// The gradient of the last step, where that step is the last of the unfinished epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient: Option<Gradient>,
+}
+
+impl Position {
+    /// Before the first step.
+    pub fn start(phases: usize) -> Position {
+        Position { phases: vec![PhasePosition::default(); phases], ..Position::default() }
+    }
+
+    /// Skipped steps of all phases.
+    pub fn skipped(&self) -> u64 {
+        self.phases.iter().map(|p| p.skipped).sum()
+    }
+
+    /// Clock cycles of all phases.
+    pub fn cycles(&self) -> u64 {
+        self.phases.iter().map(|p| p.cycles).sum()
+    }
 }
 
 /// A checkpoint in memory.
@@ -91,7 +113,7 @@ impl Checkpoint {
     pub fn new(
         parameters: &[Parameter],
         weights: &Weights,
-        scaler: &[u32; scaler::WORDS],
+        scalers: &[ScalerWords],
         position: &Position,
         facts: &[(&str, String)],
     ) -> Checkpoint {
@@ -105,7 +127,7 @@ impl Checkpoint {
         }
         let mut metadata: BTreeMap<String, String> = facts.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
         metadata.insert("format".into(), FORMAT.into());
-        metadata.insert("scaler".into(), serde_json::to_string(scaler).expect("numbers"));
+        metadata.insert("scalers".into(), serde_json::to_string(scalers).expect("numbers"));
         metadata.insert("position".into(), serde_json::to_string(position).expect("plain data"));
         let mut checkpoint = Checkpoint { path: PathBuf::new(), metadata, tensors };
         let digest = checkpoint.digest();
@@ -196,9 +218,9 @@ impl Checkpoint {
         self.json("position")
     }
 
-    /// The firmware's loss scaler, whole.
-    pub fn scaler(&self) -> Result<[u32; scaler::WORDS]> {
-        self.json("scaler")
+    /// The firmware's loss scalers, whole: one for each phase.
+    pub fn scalers(&self) -> Result<Vec<ScalerWords>> {
+        self.json("scalers")
     }
 
     /// The run's settings.

@@ -57,6 +57,14 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
         ..TrainOptions::default()
     };
     let (model, data) = prepare(&options)?;
+    if model.gan.is_some() {
+        return Err(Error::NotForGans {
+            command: "eval",
+            model: model.name,
+            reason: "it predicts nothing that could be right or wrong",
+            help: "look at samples.svg in the run's folder",
+        });
+    }
     let device = Device::open(device)?;
     let compiled = compile::network(&model.graph, options.batch, options.optimizer(), device.info.machine)
         .map_err(|e| Error::from_compiler(&model.name, e))?;
@@ -67,7 +75,7 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
     let weights = Weights { masters, state: Vec::new() };
     // features scaled as in training, whatever the largest one here is
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
-    let mut session = Session::start(device, compiled, &weights, &options.scaler(), scale)?;
+    let mut session = Session::start(device, compiled, &weights, &[options.scaler()], scale)?;
     let (train, test): (Score, Score) = (session.evaluate(&data.train)?, session.evaluate(&data.test)?);
     Ok(Evaluation {
         checkpoint: path.display().to_string(),

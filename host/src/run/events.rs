@@ -13,6 +13,8 @@ use prost::Message;
 use super::checkpoint::Position;
 use crate::error::{Error, Result};
 
+/// What tags of scalars begin with that are recorded once an epoch.
+pub const EPOCH: &str = "epoch/";
 /// What event files' names begin with.
 const PREFIX: &str = "events.out.tfevents.";
 
@@ -89,9 +91,11 @@ impl Events {
     }
 
     /// Records scalars of a step. Those that are none are left out.
-    pub fn scalars(&mut self, step: u64, values: &[(&str, Option<f64>)]) -> Result<()> {
-        let value =
-            |&(tag, v): &(&str, Option<f64>)| v.map(|v| Value { tag: tag.into(), simple_value: Some(v as f32) });
+    pub fn scalars(&mut self, step: u64, values: &[(impl AsRef<str>, Option<f64>)]) -> Result<()> {
+        let value = |(tag, v): &(_, Option<f64>)| {
+            let tag: &str = AsRef::as_ref(tag);
+            v.map(|v| Value { tag: tag.into(), simple_value: Some(v as f32) })
+        };
         let summary = Summary { value: values.iter().filter_map(value).collect() };
         self.put(&Event { wall_time: now(), step: step as i64, summary: Some(summary), ..Event::default() })
     }
@@ -114,7 +118,7 @@ impl Events {
 
 /// Whether a scalar is recorded once an epoch.
 fn is_epoch(tag: &str) -> bool {
-    tag.starts_with("epoch/")
+    tag.starts_with(EPOCH)
 }
 
 /// The newest event file of a folder.

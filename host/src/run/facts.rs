@@ -1,5 +1,6 @@
 //! What a run says of itself: its settings, the identity of its data and program, its name.
 
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::options::TrainOptions;
@@ -36,7 +37,7 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         Clip::Norm(limit) => (Some(limit), None),
         Clip::Value(limit) => (None, Some(limit)),
     };
-    let mut all = serde_json::json!({
+    let mut all = json!({
         "device": options.device.name,
         "data": data.name,
         "model": model.name,
@@ -82,7 +83,16 @@ pub fn config(options: &TrainOptions, model: &Model, data: &Dataset, device: &De
         "version": env!("CARGO_PKG_VERSION"),
     });
     // beyond what one use of the macro can hold
-    all["model_file"] = serde_json::json!(model.source);
+    all["model_file"] = json!(model.source);
+    if let Some(gan) = &model.gan {
+        // each phase has its own, and the model file says which
+        for key in ["optimizer", "lr", "momentum", "nesterov", "dampening", "betas", "eps"] {
+            all[key] = json!(null);
+        }
+        for (p, o) in gan.phases.iter().zip(options.of_phases(model)) {
+            all[p.name] = json!({ "optimizer": o.optimizer, "lr": o.lr, "momentum": o.momentum, "betas": [o.betas.0, o.betas.1] });
+        }
+    }
     all
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::checkpoint::Position;
-use super::events::Events;
+use super::events::{EPOCH, Events};
 use super::report::{Epoch, Step};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
@@ -88,6 +88,11 @@ impl Folder {
         &self.path
     }
 
+    /// Writes a file of its own.
+    pub fn write(&self, file: &str, text: &str) -> Result<()> {
+        write_atomically(&self.path.join(file), text.as_bytes())
+    }
+
     /// Writes an object as a file of its own.
     pub fn write_json(&self, file: &str, value: &impl Serialize) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(value).expect("plain data");
@@ -106,21 +111,21 @@ impl Folder {
             ("skipped", Some(step.skipped as f64)),
             ("cycles", step.cycles.map(|c| c as f64)),
         ];
-        self.events.scalars(step.step, &values)?;
+        self.events.scalars(step.step, &tagged("", step.phase, &values))?;
         self.line(&Line::Step(step))
     }
 
     /// Records an epoch and makes sure that everything so far is in the files.
     pub fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
         let values = [
-            ("epoch/train_loss", Some(epoch.train_loss)),
-            ("epoch/train_accuracy", Some(epoch.train_accuracy)),
-            ("epoch/test_loss", Some(epoch.test_loss)),
-            ("epoch/test_accuracy", Some(epoch.test_accuracy)),
-            ("epoch/gradient_norm", epoch.gradient_norm),
-            ("epoch/array_utilization", epoch.array_utilization),
+            ("train_loss", Some(epoch.train_loss)),
+            ("train_accuracy", epoch.train_accuracy),
+            ("test_loss", epoch.test_loss),
+            ("test_accuracy", epoch.test_accuracy),
+            ("gradient_norm", epoch.gradient_norm),
+            ("array_utilization", epoch.array_utilization),
         ];
-        self.events.scalars(epoch.steps, &values)?;
+        self.events.scalars(epoch.steps, &tagged(EPOCH, epoch.phase, &values))?;
         self.line(&Line::Epoch(epoch))?;
         self.flush()
     }
@@ -144,6 +149,12 @@ impl Folder {
         text.push(b'\n');
         self.jsonl.write_all(&text).map_err(Error::io("write", self.path.join("metrics.jsonl")))
     }
+}
+
+/// Scalars with TensorBoard's tags: `loss`, `epoch/train_loss`, in a GAN with the phase before the name.
+fn tagged(group: &str, phase: Option<&str>, values: &[(&str, Option<f64>)]) -> Vec<(String, Option<f64>)> {
+    let phase = phase.map_or(String::new(), |p| format!("{p}/"));
+    values.iter().map(|(name, v)| (format!("{group}{phase}{name}"), *v)).collect()
 }
 
 /// Keeps the lines for which `keep` holds. A last line without an end was being written when the run died: it goes.

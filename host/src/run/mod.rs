@@ -10,6 +10,7 @@
 //! | [`facts`] | settings, identity of data and program |
 //! | [`evaluate`] | a checkpoint's loss and accuracy; its weights for others |
 //! | [`patience`] | goes on where a device was lost and has come back |
+//! | [`samples`] | what a generator makes, as a picture |
 //! | [`schedule`] | the learning rate over the updates |
 //! | [`report`] | what comes out |
 //! | [`train`](fn@train) | the run itself |
@@ -23,11 +24,12 @@ pub mod options;
 pub mod patience;
 pub mod report;
 pub mod resume;
+pub mod samples;
 pub mod schedule;
 mod training;
 
 pub use options::{LossScale, OptimizerName, ScalerRules, TrainOptions};
 pub use patience::train_patiently;
-pub use report::{Epoch, Progress, Silent, Step, TrainReport};
+pub use report::{Epoch, PhaseReport, Progress, Silent, Step, TrainReport};
 pub(crate) use training::prepare;
 pub use training::{model_settings, parse_model, train, train_on};

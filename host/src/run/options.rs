@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 use systole_isa::frame::scaler::{self, Mode};
 
 use crate::compile::{Clip, Master, Optimizer, Recipe};
 use crate::driver::device::DeviceOptions;
 use crate::error::{Error, Result};
+use crate::graph::{Model, OptimizerSettings, Phase};
 use crate::run::schedule::{Schedule, Shape};
 
 /// Loss scaling.
@@ -204,7 +206,26 @@ impl Default for TrainOptions {
     }
 }
 
+impl OptimizerName {
+    /// What it adds to a root where nothing else is said, as in PyTorch.
+    pub fn usual_eps(self) -> f32 {
+        if self == OptimizerName::Adagrad { 1e-10 } else { 1e-8 }
+    }
+}
+
 impl TrainOptions {
+    /// What each phase of the model's training is to do: these options, in a GAN with the phase's own optimizer.
+    pub fn of_phases(&self, model: &Model) -> Vec<TrainOptions> {
+        let Some(gan) = &model.gan else { return vec![self.clone()] };
+        let of = |p: &Phase| {
+            let OptimizerSettings { name, lr, betas, momentum } = &p.optimizer;
+            let optimizer = OptimizerName::from_str(name, false).expect("model files are checked for it");
+            let (lr, betas, momentum, eps) = (*lr, *betas, *momentum, optimizer.usual_eps());
+            TrainOptions { optimizer, lr, betas, momentum, eps, nesterov: false, dampening: 0.0, ..self.clone() }
+        };
+        gan.phases.iter().map(of).collect()
+    }
+
     /// Refuses what cannot be.
     pub fn check(&self) -> Result<()> {
         let positive = |what: &str, v: u32, limit: u32| match v {

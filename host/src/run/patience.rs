@@ -84,8 +84,8 @@ impl Progress for Noted<'_> {
     fn step(&mut self, step: &Step) {
         self.inner.step(step);
     }
-    fn epoch(&mut self, epoch: &Epoch) {
-        self.inner.epoch(epoch);
+    fn epoch(&mut self, phases: &[Epoch]) {
+        self.inner.epoch(phases);
     }
     fn line(&mut self, text: &str) {
         self.inner.line(text);

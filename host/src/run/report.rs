@@ -17,16 +17,19 @@ pub struct TrainReport {
     pub epochs: u32,
     /// Steps, skipped ones included.
     pub steps: u64,
-    /// Skipped steps.
+    /// Skipped steps; of a GAN skipped updates of either network.
     pub skipped: u64,
-    /// Mean loss over the rows of the last epoch, as they were trained on.
+    /// Mean loss over the rows of the last epoch, as they were trained on; null for a GAN.
     pub final_loss: Option<f64>,
-    /// Training rows predicted right by the final weights, 0..=1.
-    pub train_accuracy: f64,
-    /// Test rows predicted right by the final weights, 0..=1.
-    pub test_accuracy: f64,
-    /// The loss scale that the next step would use.
-    pub loss_scale: f64,
+    /// Training rows predicted right by the final weights, 0..=1; null for a GAN.
+    pub train_accuracy: Option<f64>,
+    /// Test rows predicted right by the final weights, 0..=1; null for a GAN.
+    pub test_accuracy: Option<f64>,
+    /// The loss scale that the next step would use; null for a GAN.
+    pub loss_scale: Option<f64>,
+    /// What became of each phase of a GAN; left out for other networks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseReport>,
     /// SHA-256 of the master weights: FP32, little endian, in the order of the layers, weight then bias.
     pub weights_sha256: String,
     /// Clock cycles of all training steps; null on the model, which has no clock.
@@ -41,11 +44,27 @@ pub struct TrainReport {
     pub run_dir: String,
 }
 
-/// One training step, as metrics record it.
+/// The result of a phase of a GAN's training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhaseReport {
+    /// What learned in it.
+    pub name: &'static str,
+    /// Skipped steps.
+    pub skipped: u64,
+    /// Mean loss over the last epoch; of the discriminator that of real and of generated images together.
+    pub final_loss: Option<f64>,
+    /// The loss scale that the next step would use.
+    pub loss_scale: f64,
+}
+
+/// One training step, as metrics record it; of a GAN one phase of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
     /// Counted from 1.
     pub step: u64,
+    /// What learned in it; left out where there is one phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<&'static str>,
     /// Counted from 1.
     pub epoch: u32,
     /// Valid rows.
@@ -68,23 +87,26 @@ pub struct Step {
     pub grad_norm: Option<f32>,
 }
 
-/// One epoch, as metrics record it.
+/// One epoch, as metrics record it; of a GAN one phase of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: u32,
+    /// What learned in it; left out where there is one phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<&'static str>,
     /// Steps so far.
     pub steps: u64,
     /// Skipped steps so far.
     pub skipped: u64,
     /// Mean loss of its rows.
     pub train_loss: f64,
-    /// Its rows predicted right while training.
-    pub train_accuracy: f64,
-    /// Mean loss of the test rows.
-    pub test_loss: f64,
-    /// Test rows predicted right.
-    pub test_accuracy: f64,
+    /// Its rows predicted right while training; null for a GAN.
+    pub train_accuracy: Option<f64>,
+    /// Mean loss of the test rows; null for a GAN.
+    pub test_loss: Option<f64>,
+    /// Test rows predicted right; null for a GAN.
+    pub test_accuracy: Option<f64>,
     /// The next step's scale.
     pub loss_scale: f64,
     /// Cycles of its steps.
@@ -161,7 +183,7 @@ pub struct Gradient {
 
 impl Gradient {
     /// From FP16 elements that are the gradient times 2^`scale`.
-    pub fn new(tensors: &[Vec<u16>], scale: i32) -> Gradient {
+    pub fn new<'a>(tensors: impl Iterator<Item = &'a Vec<u16>>, scale: i32) -> Gradient {
         let mut exponents = Exponents::default();
         let mut sum = 0.0;
         for tensor in tensors {
@@ -185,10 +207,10 @@ pub trait Progress {
     fn folder(&mut self, _path: &std::path::Path) {}
     /// Training begins: steps per epoch, epochs.
     fn start(&mut self, _steps: u64, _epochs: u32) {}
-    /// A step has ended.
+    /// A step has ended, or a phase of one.
     fn step(&mut self, _step: &Step) {}
-    /// An epoch has ended.
-    fn epoch(&mut self, _epoch: &Epoch) {}
+    /// An epoch has ended: what each phase has come to.
+    fn epoch(&mut self, _phases: &[Epoch]) {}
     /// A line of the firmware's log, or a remark.
     fn line(&mut self, _text: &str) {}
     /// Nothing more will come.

@@ -5,13 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use systole_isa::frame::scaler;
-
 use super::checkpoint::{self, Checkpoint, Position};
 use super::facts;
 use crate::compile::Compiled;
 use crate::data::Dataset;
-use crate::driver::session::Weights;
+use crate::driver::session::{ScalerWords, Weights};
 use crate::error::{Error, Result};
 
 /// Where a run goes on.
@@ -20,8 +18,8 @@ pub struct Resumed {
     pub folder: PathBuf,
     /// Weights and optimizer state.
     pub weights: Weights,
-    /// The scaler.
-    pub scaler: [u32; scaler::WORDS],
+    /// The scaler of each phase.
+    pub scalers: Vec<ScalerWords>,
     /// How far it had come.
     pub position: Position,
 }
@@ -66,5 +64,5 @@ pub fn open(
         return Err(Error::value("--epochs", epochs, format!("the run has {} behind it", position.epochs)));
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
-    Ok(Resumed { folder, weights, scaler: checkpoint.scaler()?, position })
+    Ok(Resumed { folder, weights, scalers: checkpoint.scalers()?, position })
 }

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use systole_isa::frame::scaler;
 use systole_isa::frame::step::Outcome;
 
-use super::checkpoint::{self, Checkpoint, Position};
+use super::checkpoint::{self, Checkpoint, PhasePosition, Position};
 use super::folder::Folder;
 use super::options::{LossScale, TrainOptions};
-use super::report::{CycleSplit, Epoch, Gradient, Progress, Step, TrainReport};
-use super::{facts, resume};
-use crate::compile::{self, Clip, Master};
-use crate::data::dropout::Moment;
-use crate::data::{Dataset, permutation};
+use super::report::{Epoch, Gradient, PhaseReport, Progress, Step, TrainReport};
+use super::{facts, resume, samples};
+use crate::compile::{self, Clip, Master, Recipe};
+use crate::data::{Dataset, Moment, permutation};
 use crate::driver::device::DeviceKind;
 use crate::driver::log::LogDecoder;
 use crate::driver::session::{Hyper, Score, Session, Weights};
@@ -40,9 +39,15 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     let model = parse_model(&options.model)?;
     let data = Dataset::open(&options.data)?;
     let wrong = |reason: String| Err(Error::InvalidModel { spec: options.model.clone(), reason });
-    let (inputs, classes) = (model.graph.input_features(), model.graph.classes());
-    if inputs != data.width {
-        return wrong(format!("it takes {inputs} inputs, the rows of {} have {}", data.name, data.width));
+    let (features, classes) = (model.row_features(), model.graph.classes());
+    if features != data.width {
+        let does = if model.gan.is_some() { "its generator makes" } else { "it takes" };
+        let what = if model.gan.is_some() { "values" } else { "inputs" };
+        return wrong(format!("{does} {features} {what}, the rows of {} have {}", data.name, data.width));
+    }
+    if model.gan.is_some() && options.accumulate > 1 {
+        let why = "a GAN accumulates real and generated images already, one batch of each: choose a larger --batch";
+        return Err(Error::value("--accumulate", options.accumulate, why));
     }
     if classes > 0 && classes < data.classes {
         return wrong(format!("it tells {classes} classes apart, {} has {}", data.name, data.classes));
@@ -102,6 +107,17 @@ impl Logger {
     }
 }
 
+/// A phase of a run in progress.
+struct PhaseRun {
+    /// What learns in it, where there are several.
+    name: Option<&'static str>,
+    hyper: Hyper,
+    /// The next step's loss scale.
+    scale: f64,
+    /// Exponent of the last step's loss scale.
+    scale_used: i32,
+}
+
 /// A run in progress.
 struct Run<'a> {
     options: &'a TrainOptions,
@@ -112,10 +128,8 @@ struct Run<'a> {
     logger: Logger,
     config: serde_json::Value,
     position: Position,
-    /// The next step's loss scale.
-    scale: f64,
-    /// Exponent of the last step's loss scale.
-    scale_used: i32,
+    /// Optimizer and loss scaler of each phase.
+    phases: Vec<PhaseRun>,
     /// Simulated cycles while training, and the real time that they took: both of this process alone.
     simulated: u64,
     training_time: Duration,
@@ -135,7 +149,7 @@ fn run(
     progress.start(run.steps_per_epoch(), options.epochs);
     let mut test = None;
     while run.position.epochs < options.epochs {
-        test = Some(run.epoch(progress)?);
+        test = run.epoch(progress)?;
     }
     run.finish(test, progress)
 }
@@ -150,7 +164,9 @@ impl<'a> Run<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Run<'a>> {
         let logger = Logger { decoder: log_decoder(options, &device, progress)? };
-        let compiled = compile::network(&model.graph, options.batch, options.recipe(), device.info.machine)
+        let of_phases = options.of_phases(&model);
+        let recipes: Vec<Recipe> = of_phases.iter().map(TrainOptions::recipe).collect();
+        let compiled = compile::model(&model, options.batch, &recipes, device.info.machine)
             .map_err(|e| Error::from_compiler(&model.name, e))?;
         let config = facts::config(options, &model, &data, &device);
         let (kind, has_cycles) = (device.kind, device.has_cycles());
@@ -168,21 +184,32 @@ impl<'a> Run<'a> {
         };
         folder.write_json("config.json", &config)?;
         progress.folder(folder.path());
-        let (weights, words, position) = match resumed {
-            Some(r) => (r.weights, r.scaler, r.position),
+        let start = Position::start(of_phases.len());
+        let (weights, scalers, position) = match resumed {
+            Some(r) => (r.weights, r.scalers, r.position),
             None => {
                 let mut masters = initialize(&model.graph, options.seed);
                 if options.master == Master::Half {
                     masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
                 }
-                (Weights { masters, state: Vec::new() }, options.scaler(), Position::default())
+                (Weights { masters, state: Vec::new() }, vec![options.scaler(); of_phases.len()], start.clone())
             }
         };
         progress.phase("uploading program and parameters");
-        let mut session = Session::start(device, compiled, &weights, &words, data.scale)?;
+        let mut session = Session::start(device, compiled, &weights, &scalers, data.scale)?;
         session.set_schedule(options.schedule(data.train.len()));
         session.steps = position.steps;
-        let scale = f64::exp2(f64::from(words[scaler::EXPONENT] as i32));
+        let names: Vec<Option<&'static str>> = match &model.gan {
+            Some(gan) => gan.phases.iter().map(|p| Some(p.name)).collect(),
+            None => vec![None],
+        };
+        let phases = names.into_iter().zip(&of_phases).zip(&scalers).map(|((name, o), words)| PhaseRun {
+            name,
+            hyper: Hyper { lr: o.lr, momentum: o.momentum },
+            scale: f64::exp2(f64::from(words[scaler::EXPONENT] as i32)),
+            scale_used: 0,
+        });
+        let phases = phases.collect();
         let (simulated, training_time) = (0, Duration::ZERO);
         let mut run = Run {
             options,
@@ -193,15 +220,14 @@ impl<'a> Run<'a> {
             logger,
             config,
             position,
-            scale,
-            scale_used: 0,
+            phases,
             simulated,
             training_time,
             kind,
             has_cycles,
             device_name,
         };
-        if run.position == Position::default() {
+        if run.position == start {
             // from here on a run can be continued, whenever it dies
             run.checkpoint()?;
         }
@@ -212,8 +238,9 @@ impl<'a> Run<'a> {
         self.options.steps_per_epoch(self.data.train.len())
     }
 
-    /// Trains to the end of the current epoch, evaluates, writes a checkpoint. Returns the score on the test rows.
-    fn epoch(&mut self, progress: &mut dyn Progress) -> Result<Score> {
+    /// Trains to the end of the current epoch, evaluates (a GAN: draws samples), writes a checkpoint. Returns the score on the
+    /// test rows, where the network has one.
+    fn epoch(&mut self, progress: &mut dyn Progress) -> Result<Option<Score>> {
         let epoch = self.position.epochs + 1;
         let order = permutation(self.options.seed, u64::from(epoch), self.data.train.len());
         let (steps, started) = (self.steps_per_epoch(), Instant::now());
@@ -234,92 +261,126 @@ impl<'a> Run<'a> {
                 self.checkpoint()?;
             }
         }
-        let gradient = self.gradient()?;
-        let test = self.session.evaluate(&self.data.test)?;
-        let score = Score::from(self.position.score);
-        let summary = Epoch {
-            epoch,
-            steps: self.position.steps,
-            skipped: self.position.skipped,
-            train_loss: score.mean_loss(),
-            train_accuracy: score.accuracy(),
-            test_loss: test.mean_loss(),
-            test_accuracy: test.accuracy(),
-            loss_scale: self.scale,
-            cycles: self.has_cycles.then_some(self.position.epoch_cycles),
-            array_utilization: self.utilization(score.rows as u64, self.position.epoch_cycles),
-            gradient_norm: gradient.norm(),
-            gradient: gradient.exponents,
-            split: self.has_cycles.then_some(self.position.split),
-            seconds: started.elapsed().as_secs_f64(),
+        let gradients = self.gradients()?;
+        let test = self.evaluate()?;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut summaries = Vec::new();
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            let summary = self.summary(i, epoch, gradient, test, seconds);
+            self.folder.epoch(&summary)?;
+            summaries.push(summary);
+        }
+        let fresh = |p: &PhasePosition| PhasePosition {
+            skipped: p.skipped,
+            cycles: p.cycles,
+            last: p.score,
+            ..PhasePosition::default()
         };
-        self.folder.epoch(&summary)?;
-        self.position = Position {
-            epochs: epoch,
-            step_in_epoch: 0,
-            epoch_cycles: 0,
-            score: Score::default().into(),
-            last: score.into(),
-            split: CycleSplit::default(),
-            gradient: None,
-            ..self.position.clone()
-        };
+        let phases = self.position.phases.iter().map(fresh).collect();
+        self.position = Position { epochs: epoch, step_in_epoch: 0, phases, ..self.position };
         // after the metrics: a resumed run cuts them back to the checkpoint, but could not make up for lost ones
         self.checkpoint()?;
-        progress.epoch(&summary);
+        progress.epoch(&summaries);
         Ok(test)
+    }
+
+    /// Loss and accuracy on the test rows. A GAN has none: what it learned is to be seen in `samples.svg`.
+    fn evaluate(&mut self) -> Result<Option<Score>> {
+        if self.model.gan.is_none() {
+            return self.session.evaluate(&self.data.test).map(Some);
+        }
+        let graph = &self.model.graph;
+        let shape = graph.node(graph.output()).shape.clone();
+        // no epoch has this number, so no step trains on this noise
+        let at = Moment { seed: self.options.seed, epoch: 0, batch: 0 };
+        let images = self.session.generate(at, &shape)?;
+        self.folder.write(samples::FILE, &samples::grid(&images, &shape))?;
+        Ok(None)
+    }
+
+    /// What phase number `i` has come to in the epoch that has just ended.
+    fn summary(&self, i: usize, epoch: u32, gradient: Gradient, test: Option<Score>, seconds: f64) -> Epoch {
+        let (at, phase) = (&self.position.phases[i], &self.phases[i]);
+        let score = Score::from(at.score);
+        let cycles = self.position.phases.iter().map(|p| p.epoch_cycles).sum();
+        Epoch {
+            phase: phase.name,
+            epoch,
+            steps: self.position.steps,
+            skipped: at.skipped,
+            train_loss: score.mean_loss(),
+            train_accuracy: test.map(|_| score.accuracy()),
+            test_loss: test.map(|t| t.mean_loss()),
+            test_accuracy: test.map(|t| t.accuracy()),
+            loss_scale: phase.scale,
+            cycles: self.has_cycles.then_some(at.epoch_cycles),
+            // multiply-accumulates are known of whole steps
+            array_utilization: self.utilization(score.rows as u64, cycles),
+            gradient_norm: gradient.norm(),
+            gradient: gradient.exponents,
+            split: self.has_cycles.then_some(at.split),
+            seconds,
+        }
     }
 
     /// Trains on consecutive batches of an epoch.
     fn steps(&mut self, epoch: u32, order: &[usize], progress: &mut dyn Progress) -> Result<()> {
         let (started, simulated_before) = (Instant::now(), self.session.device().link.cycles());
-        let hyper = Hyper { lr: self.options.lr, momentum: self.options.momentum };
+        let hypers: Vec<Hyper> = self.phases.iter().map(|p| p.hyper).collect();
         let options = self.options;
         let (floor, dynamic) = (options.rules.floor, options.loss_scale == LossScale::Dynamic);
         let norm = matches!(options.clip, Clip::Norm(_));
         let schedule = options.schedule(self.data.train.len());
-        let Run { session, data, position, folder, logger, scale, scale_used, has_cycles, .. } = self;
-        let mut score = Score::from(position.score);
-        let mut forward = None;
-        let outcome = session.train(&data.train, order, hyper, |link, rows, reply| {
+        let Run { session, data, position, folder, logger, phases, has_cycles, .. } = self;
+        let (mut forward, mut exhausted) = (None, false);
+        let outcome = session.train(&data.train, order, &hypers, |link, rows, replies| {
             logger.drain(link, progress);
-            let lr = schedule.rate(hyper.lr, position.steps - position.skipped);
+            if exhausted {
+                // asked for before that was known; the run ends with the step before
+                return Ok(());
+            }
             position.steps += 1;
             position.step_in_epoch += 1;
-            // the model's clock counts nothing that a checkpoint should remember
-            let cycles = has_cycles.then_some(u64::from(reply.passed));
-            position.cycles += cycles.unwrap_or(0);
-            position.epoch_cycles += cycles.unwrap_or(0);
             position.rows += rows as u64;
-            position.skipped += u64::from(reply.outcome != Outcome::Updated);
-            position.split.add(&reply.counters);
-            *scale = f64::exp2(f64::from(reply.exponent_next));
-            *scale_used = reply.exponent_used;
-            score.add(rows, reply.loss, reply.correct);
-            position.score = score.into();
-            let step = Step {
-                step: position.steps,
-                epoch,
-                rows,
-                loss: reply.loss,
-                correct: reply.correct as u32,
-                loss_scale: f64::exp2(f64::from(reply.exponent_used)),
-                outcome: outcome_name(reply.outcome),
-                skipped: position.skipped,
-                cycles,
-                lr,
-                grad_norm: (norm && reply.outcome == Outcome::Updated).then_some(reply.grad_norm),
-            };
-            folder.step(&step)?;
-            progress.step(&step);
-            if reply.outcome == Outcome::SkippedForward {
-                forward = Some(*reply);
-                return Err(Error::ForwardNotFinite { step: position.steps, place: String::new() });
-            }
-            let stuck = !dynamic || reply.exponent_used <= floor;
-            if reply.skips_in_a_row >= options.max_skips && stuck {
-                let (step, skips) = (position.steps, reply.skips_in_a_row);
-                return Err(Error::ScaleExhausted { step, skips, scale: *scale });
+            for ((reply, phase), at) in replies.iter().zip(phases.iter_mut()).zip(&mut position.phases) {
+                let lr = schedule.rate(phase.hyper.lr, position.steps - 1 - at.skipped);
+                // the model's clock counts nothing that a checkpoint should remember
+                let cycles = has_cycles.then_some(u64::from(reply.passed));
+                at.cycles += cycles.unwrap_or(0);
+                at.epoch_cycles += cycles.unwrap_or(0);
+                at.skipped += u64::from(reply.outcome != Outcome::Updated);
+                at.split.add(&reply.counters);
+                phase.scale = f64::exp2(f64::from(reply.exponent_next));
+                phase.scale_used = reply.exponent_used;
+                let mut score = Score::from(at.score);
+                score.add(rows, reply.loss, reply.correct);
+                at.score = score.into();
+                let step = Step {
+                    phase: phase.name,
+                    step: position.steps,
+                    epoch,
+                    rows,
+                    loss: reply.loss,
+                    correct: reply.correct as u32,
+                    loss_scale: f64::exp2(f64::from(reply.exponent_used)),
+                    outcome: outcome_name(reply.outcome),
+                    skipped: at.skipped,
+                    cycles,
+                    lr,
+                    grad_norm: (norm && reply.outcome == Outcome::Updated).then_some(reply.grad_norm),
+                };
+                folder.step(&step)?;
+                progress.step(&step);
+                if reply.outcome == Outcome::SkippedForward {
+                    forward = Some(*reply);
+                    return Err(Error::ForwardNotFinite { step: position.steps, place: String::new() });
+                }
+                let stuck = !dynamic || reply.exponent_used <= floor;
+                if reply.skips_in_a_row >= options.max_skips && stuck {
+                    let (step, skips) = (position.steps, reply.skips_in_a_row);
+                    exhausted = true;
+                    return Err(Error::ScaleExhausted { step, skips, scale: phase.scale });
+                }
             }
             if progress.interrupted() {
                 return Err(Error::Interrupted { kept: String::new() });
@@ -337,7 +398,8 @@ impl<'a> Run<'a> {
             }
             (Err(Error::Interrupted { .. }), _) => {
                 if self.position.step_in_epoch == self.steps_per_epoch() {
-                    self.position.gradient = Some(self.gradient()?);
+                    let gradients = self.gradients()?;
+                    self.position.phases.iter_mut().zip(gradients).for_each(|(p, g)| p.gradient = Some(g));
                 }
                 self.checkpoint()?;
                 let folder = self.folder.path().display();
@@ -352,20 +414,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The last step's gradient, as it lies in the device: nothing may have run since. Where the run was stopped after the
-    /// last step of an epoch, the checkpoint has it.
-    fn gradient(&mut self) -> Result<Gradient> {
-        match self.position.gradient.take() {
-            Some(g) => Ok(g),
-            None => Ok(Gradient::new(&self.session.gradients()?, self.scale_used)),
+    /// The last step's gradient in each phase, as it lies in the device: nothing may have run since. Where the run was stopped
+    /// after the last step of an epoch, the checkpoint has it.
+    fn gradients(&mut self) -> Result<Vec<Gradient>> {
+        let kept: Option<Vec<Gradient>> = self.position.phases.iter_mut().map(|p| p.gradient.take()).collect();
+        if let Some(kept) = kept {
+            return Ok(kept);
         }
+        let all = self.session.gradients()?;
+        let phases = self.session.compiled().phases.iter().zip(&self.phases);
+        Ok(phases.map(|(c, run)| Gradient::new(c.parameters.iter().map(|&p| &all[p]), run.scale_used)).collect())
     }
 
     /// Writes a checkpoint of this moment, in place of the last one. The metrics up to here are on the disk before it.
     fn checkpoint(&mut self) -> Result<()> {
         self.folder.sync()?;
         let weights = self.session.weights()?;
-        let words = self.session.scaler()?;
+        let scalers = self.session.scalers()?;
         let compiled = self.session.compiled();
         let facts = [
             ("model", self.model.source.clone().unwrap_or_else(|| self.model.name.clone())),
@@ -376,7 +441,7 @@ impl<'a> Run<'a> {
             ("config", self.config.to_string()),
             ("program_sha256", facts::program_sha256(compiled)),
         ];
-        Checkpoint::new(&compiled.parameters, &weights, &words, &self.position, &facts)
+        Checkpoint::new(&compiled.parameters, &weights, &scalers, &self.position, &facts)
             .save(&self.folder.path().join(checkpoint::FILE))
     }
 
@@ -393,16 +458,22 @@ impl<'a> Run<'a> {
 
     /// Evaluates, writes `result.json`.
     fn finish(mut self, test: Option<Score>, progress: &mut dyn Progress) -> Result<TrainReport> {
-        let train = self.session.evaluate(&self.data.train)?;
-        let test = match test {
-            Some(score) => score,
-            None => self.session.evaluate(&self.data.test)?,
+        let (train, test) = match (&self.model.gan, test) {
+            (Some(_), _) => (None, None),
+            (None, Some(test)) => (Some(self.session.evaluate(&self.data.train)?), Some(test)),
+            (None, None) => (Some(self.session.evaluate(&self.data.train)?), self.evaluate()?),
         };
         let weights = self.session.weights()?;
         self.logger.drain(&mut self.session.device().link, progress);
         self.folder.flush()?;
         progress.finish();
         let at = &self.position;
+        let adversarial = self.model.gan.is_some();
+        let final_loss = |p: &PhasePosition| Some(Score::from(p.last).mean_loss()).filter(|l| l.is_finite());
+        let named = self.phases.iter().zip(&at.phases).filter_map(|(run, p)| {
+            let (skipped, loss_scale) = (p.skipped, run.scale);
+            run.name.map(|name| PhaseReport { name, skipped, final_loss: final_loss(p), loss_scale })
+        });
         let khz = self.simulated as f64 / self.training_time.as_secs_f64() / 1000.0;
         let report = TrainReport {
             device: self.device_name.clone(),
@@ -410,15 +481,16 @@ impl<'a> Run<'a> {
             seed: self.options.seed,
             epochs: self.options.epochs,
             steps: at.steps,
-            skipped: at.skipped,
-            final_loss: Some(Score::from(at.last).mean_loss()).filter(|l| l.is_finite()),
-            train_accuracy: train.accuracy(),
-            test_accuracy: test.accuracy(),
-            loss_scale: self.scale,
+            skipped: at.skipped(),
+            final_loss: final_loss(&at.phases[0]).filter(|_| !adversarial),
+            train_accuracy: train.map(|s| s.accuracy()),
+            test_accuracy: test.map(|s| s.accuracy()),
+            loss_scale: (!adversarial).then_some(self.phases[0].scale),
+            phases: named.collect(),
             weights_sha256: weights.sha256(),
-            cycles: self.has_cycles.then_some(at.cycles),
+            cycles: self.has_cycles.then_some(at.cycles()),
             macs: at.rows * self.macs_per_row(),
-            array_utilization: self.utilization(at.rows, at.cycles),
+            array_utilization: self.utilization(at.rows, at.cycles()),
             sim_khz: (self.kind == DeviceKind::Rtl && self.simulated > 0).then_some(khz),
             run_dir: self.folder.path().display().to_string(),
         };

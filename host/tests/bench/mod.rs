@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use half::f16;
-use systole::compile::{Compiled, Optimizer, TensorPlace};
+use systole::compile::{Compiled, Optimizer, Pass, TensorPlace};
 use systole_isa::regs::Space;
 use systole_isa::sreg;
 use systole_sim::model::exec::Fetcher;
@@ -59,7 +59,12 @@ impl Bench {
     }
 
     pub fn batch(&mut self, slot: usize, x: &[f32], labels: &[u32]) {
-        let s = self.compiled.slots[slot].clone();
+        let pass = self.compiled.phases[0].passes[0].clone();
+        self.feed(&pass, slot, x, labels);
+    }
+
+    pub fn feed(&mut self, pass: &Pass, slot: usize, x: &[f32], labels: &[u32]) {
+        let s = pass.slots[slot].clone();
         self.write(s.input, x);
         let labels: Vec<f32> = labels.iter().map(|&l| l as f32).collect();
         self.write(s.labels, &labels);

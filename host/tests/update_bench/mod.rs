@@ -31,7 +31,7 @@ impl Bench {
         let compiled = compile::network(&model.graph, 8, recipe, device.info.machine).unwrap();
         let weights = Weights { masters: split(&compiled, start), state: Vec::new() };
         let options = TrainOptions { loss_scale: LossScale::Static(scale), ..TrainOptions::default() };
-        let mut session = Session::start(device, compiled, &weights, &options.scaler(), 0).unwrap();
+        let mut session = Session::start(device, compiled, &weights, &[options.scaler()], 0).unwrap();
         let mut segments: Vec<_> = session.compiled().segments.iter().map(|s| (s.addr, s.words)).collect();
         // the end of a segment is a segment
         let end = segments[0].0 + segments[0].1 - 2;
@@ -43,7 +43,7 @@ impl Bench {
 
     /// One update with these gradients, which are scaled already and must be exact in FP16.
     pub fn update(&mut self, scaled: &[f32]) -> StepReply {
-        let segment = self.session.compiled().step.update;
+        let segment = self.session.compiled().phases[0].update;
         let scalars = self.scalars();
         self.updates += 1;
         self.step(scaled, segment, false, scalars)
@@ -52,7 +52,7 @@ impl Bench {
     /// What the scalar registers hold for the next update.
     pub fn scalars(&self) -> Vec<(u32, u32)> {
         let lr = self.schedule.rate(self.lr, self.updates);
-        self.session.compiled().recipe.scalars(lr, self.momentum, self.updates)
+        self.session.compiled().phases[0].recipe.scalars(lr, self.momentum, self.updates)
     }
 
     pub fn step(&mut self, scaled: &[f32], segment: u32, more: bool, scalars: Vec<(u32, u32)>) -> StepReply {

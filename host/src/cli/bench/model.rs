@@ -65,7 +65,7 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let started = Instant::now();
-        session.train(&data, &order, Hyper { lr: 0.05, momentum: 0.9 }, |_, _, _| Ok(()))?;
+        session.train(&data, &order, &[Hyper { lr: 0.05, momentum: 0.9 }], |_, _, _| Ok(()))?;
         times.push(1e6 * started.elapsed().as_secs_f64() / steps as f64);
     }
     times.sort_by(f64::total_cmp);

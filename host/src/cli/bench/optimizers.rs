@@ -58,11 +58,11 @@ pub(super) fn measure(options: &DeviceOptions) -> Result<Vec<OptimizerRow>> {
         let has_cycles = device.has_cycles();
         let compiled = compile::network(&model.graph, defaults.batch, recipe, device.info.machine)
             .map_err(|e| Error::from_compiler(&model.name, e))?;
-        let update = compiled.step.update;
+        let update = compiled.phases[0].update;
         let predicted_cycles = compiled.predicted[update as usize].cycles;
         let parameters = compiled.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
         let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-        let mut session = Session::start(device, compiled, &weights, &defaults.scaler(), scale)?;
+        let mut session = Session::start(device, compiled, &weights, &[defaults.scaler()], scale)?;
         let link = &mut session.device().link;
         let registers = Registers { address: Vec::new(), scalar: recipe.scalars(0.01, 0.9, 0) };
         let ticket = link.run(update, deadline(predicted_cycles), &registers)?;

@@ -66,7 +66,7 @@ fn measure(common: &Common, lanes: u32, threads: u32, build: bool) -> Result<Row
     for _ in 0..ROUNDS {
         let before = session.device().link.cycles().unwrap_or(0);
         let started = Instant::now();
-        session.train(&data, &order, Hyper { lr: 0.05, momentum: 0.9 }, |_, _, _| Ok(()))?;
+        session.train(&data, &order, &[Hyper { lr: 0.05, momentum: 0.9 }], |_, _, _| Ok(()))?;
         let seconds = started.elapsed().as_secs_f64();
         let cycles = session.device().link.cycles().unwrap_or(0) - before;
         rounds.push((cycles as f64 / seconds / 1000.0, cycles));

@@ -80,8 +80,8 @@ struct Report {
 fn train(session: &mut Session, data: &Rows, batch: u32, steps: usize) -> Result<Vec<StepReply>> {
     let order: Vec<usize> = (0..batch as usize * steps).map(|i| i % data.len()).collect();
     let mut replies = Vec::new();
-    session.train(data, &order, HYPER, |_, _, reply| {
-        replies.push(*reply);
+    session.train(data, &order, &[HYPER], |_, _, phases| {
+        replies.extend(phases);
         Ok(())
     })?;
     Ok(replies)
@@ -110,6 +110,7 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
         has_cycles.then_some(sum / w.steps as u64)
     };
     let c = session.compiled();
+    let slot = &c.phases[0].passes[0].slots[0];
     let difference = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a.saturating_sub(b));
     let passed = measured[w.steps - 1].end_cycle.wrapping_sub(replies[BEFORE - 1].end_cycle);
     let cycles = has_cycles.then_some(u64::from(passed) / w.steps as u64);
@@ -125,7 +126,7 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
         smem_words: machine.smem_words,
         acc_rows: machine.acc_rows,
         cycles,
-        predicted_cycles: [c.step.compute, c.step.update].iter().map(|&i| c.predicted[i as usize].cycles).sum(),
+        predicted_cycles: c.predicted_step(),
         macs: c.macs_per_step,
         mac_bound: c.macs_per_step / u64::from(machine.lanes).pow(2),
         array,
@@ -138,7 +139,7 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
         vector_busy: mean(&|r| r.counters[3]),
         vector_wait: mean(&|r| r.counters[4]),
         vector_memory: mean(&|r| r.counters[5]),
-        link_bytes: u64::from(c.input.cols * c.input.rows + 2 * c.labels.cols),
+        link_bytes: u64::from(slot.input.cols * slot.input.rows + 2 * slot.labels.cols),
     })
 }
 

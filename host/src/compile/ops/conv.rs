@@ -55,7 +55,7 @@ fn gather(e: &mut Emitter, label: &str, w: Window, image: &Nd, windows: [u32; 2]
 
 /// Adds `patches` into the pixels that they came from; FP32 sums, taps in order.
 fn scatter(e: &mut Emitter, label: &str, w: Window, patches: &Nd, image: &Nd) -> Nd {
-    let sums = e.single(&format!("{label} sums"), 0, &image.dims);
+    let sums = e.dense(&format!("{label} sums"), 0, &image.dims);
     e.fill(&format!("{label} zero"), 0.0, &sums);
     taps(w, &sums, patches, |column, pixels| {
         e.mad(&format!("{label} scatter"), Arg::X(column.clone()), ONE, Arg::X(pixels.clone()), pixels);
@@ -105,7 +105,7 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
     }
 }
 
-/// Gradients of a convolution: by its parameters, and by its input where `dx` is given.
+/// Gradients of a convolution: by its parameters where they are trained, and by its input where `dx` is given.
 pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: Option<&Nd>) {
     let node = net.graph.node(id);
     let (op, name) = (node.op, node.name.clone());
@@ -115,7 +115,9 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: Option<&N
     match op {
         Op::Conv2d { weight, bias, .. } => {
             let patches = net.kept[id.0][0].clone();
-            parameters(net, e, &format!("{name} dW"), &patches, &dy, [weight, bias]);
+            if net.graph.trains(id) {
+                parameters(net, e, &format!("{name} dW"), &patches, &dy, [weight, bias]);
+            }
             if let Some(dx) = dx {
                 let by_patch = e.half(&format!("{label} patches"), Class::Gradients, &patches.dims);
                 let wt = net.half(e, weight);
@@ -133,11 +135,13 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: Option<&N
         Op::ConvTranspose2d { weight, bias, .. } => {
             let x = net.matrix(e, node.inputs[0], &name);
             let patches = gather(e, &label, w, &dy, [x.dims[0], x.dims[1]]);
-            let gradients = Epilogue { flag: Some(flag::WEIGHT_GRADIENT), ..Epilogue::default() };
-            let by_weight = net.parameters[weight.0].gradient.clone();
-            e.product(&format!("{name} dW"), (&x, true), (&patches, false), &by_weight, None, gradients);
-            let by_bias = net.parameters[bias.0].gradient.clone();
-            sum_rows(net, e, &label, &dy, &by_bias);
+            if net.graph.trains(id) {
+                let gradients = Epilogue { flag: Some(flag::WEIGHT_GRADIENT), ..Epilogue::default() };
+                let by_weight = net.parameters[weight.0].gradient.clone();
+                e.product(&format!("{name} dW"), (&x, true), (&patches, false), &by_weight, None, gradients);
+                let by_bias = net.parameters[bias.0].gradient.clone();
+                sum_rows(net, e, &label, &dy, &by_bias);
+            }
             if let Some(dx) = dx {
                 let wt = net.half(e, weight);
                 e.product(&format!("{name} dX"), (&patches, false), (&wt, true), dx, None, flags);

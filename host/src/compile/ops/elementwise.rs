@@ -18,7 +18,7 @@ const LIMIT: f32 = 80.0;
 
 /// `1/(1 + e^(−factor·x))`, FP32.
 pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd, factor: f32) -> Nd {
-    let t = e.single(&format!("{label} argument"), 0, &x.dims);
+    let t = e.dense(&format!("{label} argument"), 0, &x.dims);
     e.mad(label, Arg::X(x.clone()), Arg::F(-factor), NONE, &t);
     e.op(label, VectorOp::Min, [Arg::X(t.clone()), Arg::F(LIMIT), NONE], &t);
     let p = e.function(label, &exp(ExpRange::Full), &t);
@@ -29,9 +29,8 @@ pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd, factor: f32) -> Nd {
 /// Hyperbolic tangent, FP32.
 pub(super) fn tanh(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
     let s = sigmoid(e, label, x, 2.0);
-    let (big, small) =
-        (e.single(&format!("{label} large"), 0, &x.dims), e.single(&format!("{label} small"), 1, &x.dims));
-    let square = e.single(&format!("{label} square"), 0, &x.dims);
+    let (big, small) = (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
+    let square = e.dense(&format!("{label} square"), 0, &x.dims);
     e.mad(label, Arg::X(s), Arg::F(2.0), Arg::F(-1.0), &big);
     e.mad(label, Arg::X(x.clone()), Arg::X(x.clone()), NONE, &square);
     e.mad(label, Arg::X(square.clone()), Arg::F(TANH[0]), Arg::F(TANH[1]), &small);
@@ -46,7 +45,7 @@ pub(super) fn tanh(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
 /// `x^(−½)` for positive normal x.
 pub(super) fn rsqrt(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
     let l = e.function(label, &log(), x);
-    let t = e.single(&format!("{label} argument"), 0, &x.dims);
+    let t = e.dense(&format!("{label} argument"), 0, &x.dims);
     e.mad(label, Arg::X(l), Arg::F(-0.5), NONE, &t);
     e.function(label, &exp(ExpRange::Full), &t)
 }
@@ -122,12 +121,12 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: &Nd) {
         }
         Op::Tanh => {
             // dx = dy − dy·y²
-            let t = e.single(&format!("{label} factor"), 0, &y.dims);
+            let t = e.dense(&format!("{label} factor"), 0, &y.dims);
             e.mad(&label, Arg::X(y.clone()), Arg::Neg(y), ONE, &t);
             e.mad(&label, Arg::X(t), Arg::X(dy), NONE, dx);
         }
         Op::Sigmoid => {
-            let t = e.single(&format!("{label} factor"), 0, &y.dims);
+            let t = e.dense(&format!("{label} factor"), 0, &y.dims);
             e.mad(&label, Arg::X(y.clone()), Arg::Neg(y.clone()), Arg::X(y), &t);
             e.mad(&label, Arg::X(t), Arg::X(dy), NONE, dx);
         }

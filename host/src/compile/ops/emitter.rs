@@ -121,17 +121,24 @@ impl Emitter {
 
     /// A tensor in the standard layout of `dims`, the last axis being the channels: FP16.
     pub(crate) fn half(&mut self, name: &str, class: Class, dims: &[u32]) -> Nd {
-        self.standard(name, class, Space::Hmem, None, dims)
+        self.standard(name, class, Space::Hmem, None, dims, 1)
     }
 
     /// Likewise FP32, in a plane.
     pub(crate) fn single(&mut self, name: &str, plane: u32, dims: &[u32]) -> Nd {
-        self.standard(name, Class::Workspace, Space::Smem, Some(plane), dims)
+        self.standard(name, Class::Workspace, Space::Smem, Some(plane), dims, 1)
     }
 
-    fn standard(&mut self, name: &str, class: Class, space: Space, plane: Option<u32>, dims: &[u32]) -> Nd {
+    /// As [`Emitter::single`] without a column to spare, for elementwise operations alone: an image of one channel takes a word
+    /// a pixel.
+    pub(crate) fn dense(&mut self, name: &str, plane: u32, dims: &[u32]) -> Nd {
+        self.standard(name, Class::Workspace, Space::Smem, Some(plane), dims, 0)
+    }
+
+    /// `spare` columns at least are free.
+    fn standard(&mut self, name: &str, class: Class, space: Space, plane: Option<u32>, dims: &[u32], spare: u32) -> Nd {
         let (&cols, leading) = dims.split_last().expect("tensors have axes");
-        let pitch = odd_pitch(cols, self.lanes());
+        let pitch = odd_pitch(cols + spare - 1, self.lanes());
         let rows = leading.iter().product::<u32>();
         let t = self.tensor(name, class, space, plane, (rows, cols, pitch));
         let mut strides = vec![0; dims.len()];
@@ -333,7 +340,7 @@ impl Emitter {
     /// A function of x elementwise, FP32; the result is a temporary.
     pub(crate) fn function(&mut self, label: &str, f: &Function, x: &Nd) -> Nd {
         let names: Vec<Nd> =
-            f.planes.iter().enumerate().map(|(i, &p)| self.single(&format!("{label} {i}"), p, &x.dims)).collect();
+            f.planes.iter().enumerate().map(|(i, &p)| self.dense(&format!("{label} {i}"), p, &x.dims)).collect();
         for s in &f.steps {
             let arg = |a: functions::Arg| match a {
                 functions::Arg::X => Arg::X(x.clone()),

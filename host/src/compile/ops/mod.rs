@@ -6,11 +6,14 @@
 //! | `view` | views with any number of axes, and their cut into instructions |
 //! | `emitter` | declares tensors, emits elementwise operations, products and functions |
 //! | `arena` | memory by lifetime |
-//! | `network` | walks the graph and its derivative; parameters, slots, segments |
+//! | `phase` | what is to be compiled: passes over shared parameters, and who updates which |
+//! | `declare` | tensors of parameters and batches |
+//! | `network` | walks the graphs and their derivatives; segments |
 //! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
 mod conv;
+mod declare;
 mod dense;
 mod dropout;
 mod elementwise;
@@ -18,9 +21,11 @@ mod emitter;
 mod losses;
 mod network;
 mod norm;
+mod phase;
 mod pool;
 mod recurrent;
 mod shape;
 mod view;
 
 pub(super) use network::network;
+pub(super) use phase::PhaseSpec;

@@ -1,16 +1,16 @@
-//! Walks a graph and its derivative and emits every node: first without addresses, to learn of all tensors, then with them.
+//! Walks graphs and their derivatives and emits every node: first without addresses, to learn of all tensors, then with them.
 
 use super::arena::{arrange, life};
-use super::emitter::{Emitter, INPUT_REGISTER, LABEL_REGISTER, MASK_REGISTER};
+use super::declare::{self, Constant, FeedTensors, ParameterTensors, matrix_shape};
+use super::emitter::Emitter;
+use super::phase::{PhaseSpec, joined};
 use super::view::{Nd, Place};
 use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
-use crate::compile::build::{Matrix, append, check, odd_pitch};
+use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{
-    CompileError, Compiled, Dropout, Parameter, Recipe, SlotBinding, StepBinding, TensorPlace, Upload,
-};
+use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
@@ -19,37 +19,19 @@ use systole_isa::regs::Space;
 
 const FP16_ONE: u16 = 0x3c00;
 
-/// A parameter's tensors.
-pub(super) struct ParameterTensors {
-    half: usize,
-    master: usize,
-    state: Vec<usize>,
-    /// FP32 sum of gradients over micro-batches.
-    sum: Option<usize>,
-    /// `[outputs, inputs]` for a weight, `[n, 1]` for a vector.
-    pub(super) gradient: Nd,
-}
-
-/// Constants that the host writes once.
-struct Constant {
-    tensor: usize,
-    /// First column and columns.
-    columns: (u32, u32),
-    values: Vec<f32>,
-}
-
-/// A network in emission.
+/// Networks over shared parameters in emission, one pass after another.
 pub(super) struct Net<'a> {
+    /// The pass in emission.
     pub(super) graph: &'a Graph,
+    /// Where its batches lie, in `feeds`.
+    feed: usize,
+    feeds: Vec<FeedTensors<'a>>,
     pub(super) values: Vec<Option<Nd>>,
     gradients: Vec<Option<Nd>>,
     /// What a node's forward pass keeps for its backward pass besides its value.
     pub(super) kept: Vec<Vec<Nd>>,
     pub(super) parameters: Vec<ParameterTensors>,
     pub(super) training: bool,
-    slots: [(usize, usize); 2],
-    /// Per slot the tensor of all masks, and per dropout where in it its mask begins; nothing where nothing is dropped.
-    masks: Option<([usize; 2], Vec<(NodeId, u32)>)>,
     constants: Vec<Constant>,
     ones: Option<Nd>,
 }
@@ -81,16 +63,7 @@ pub(super) fn to_device(x: &Nd) -> Nd {
     }
 }
 
-/// Rows and columns of a parameter as a matrix.
-fn matrix_shape(shape: &[usize]) -> (u32, u32) {
-    match shape {
-        [n] => (1, *n as u32),
-        [o, rest @ ..] => (*o as u32, rest.iter().product::<usize>() as u32),
-        [] => (1, 1),
-    }
-}
-
-impl Net<'_> {
+impl<'a> Net<'a> {
     /// The device's axes of a node's value.
     pub(super) fn dims(&self, id: NodeId) -> Vec<u32> {
         let batch = self.batch();
@@ -169,26 +142,7 @@ impl Net<'_> {
 
     /// The mask of a dropout for the current slot's batch: zeros and ones, with the axes of the node's value.
     pub(super) fn mask(&self, e: &Emitter, id: NodeId) -> Nd {
-        let (_, offsets) = self.masks.as_ref().expect("there are masks where there are dropouts");
-        let &(_, offset) = offsets.iter().find(|o| o.0 == id).expect("every dropout has one");
-        let (dims, mut stride) = (self.dims(id), 1);
-        let mut strides = vec![0; dims.len()];
-        for a in (0..dims.len()).rev() {
-            strides[a] = stride;
-            stride *= if a + 1 == dims.len() { odd_pitch(dims[a], e.lanes()) } else { dims[a] };
-        }
-        Nd { place: Place::Masks, offset, dims, strides }
-    }
-
-    /// Where the host puts the masks of a slot, dropout by dropout: FP16.
-    fn mask_places(&self, e: &Emitter, slot: usize) -> Vec<TensorPlace> {
-        let Some((tensors, offsets)) = &self.masks else { return Vec::new() };
-        let start = e.place_of(tensors[slot]);
-        let place = |&(id, offset): &(NodeId, u32)| {
-            let (rows, pitch, cols, _) = self.mask(e, id).matrix().expect("masks have one pitch");
-            TensorPlace { addr: start.addr.offset_by(offset as i32), rows, cols, pitch, ..start }
-        };
-        offsets.iter().map(place).collect()
+        self.feeds[self.feed].mask(e, id)
     }
 
     /// A column of so many ones.
@@ -199,7 +153,8 @@ impl Net<'_> {
             d[..d.len() - 1].iter().product::<u32>()
         };
         if self.ones.is_none() {
-            let most = self.graph.nodes.iter().map(|n| of(&n.shape)).max().unwrap_or(1).max(rows);
+            let nodes = self.feeds.iter().flat_map(|f| &f.graph.nodes);
+            let most = nodes.map(|n| of(&n.shape)).max().unwrap_or(1).max(rows);
             let tensor = e.resident("ones", Class::Workspace, Space::Hmem, None, (1, most, most));
             self.constants.push(Constant { tensor, columns: (0, most), values: vec![1.0; most as usize] });
             self.ones = Some(Nd { place: Place::Tensor(tensor), offset: 0, dims: vec![most, 1], strides: vec![1, 1] });
@@ -224,7 +179,8 @@ impl Net<'_> {
                 continue;
             }
             match self.graph.node(id).op {
-                Op::Input => {}
+                Op::Input | Op::Latent => {}
+                Op::Constant { value } => self.constant(e, id, value),
                 Op::Dense { .. } => dense::forward(self, e, id),
                 Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => conv::forward(self, e, id),
                 Op::MaxPool2d { .. } | Op::AvgPool2d { .. } => pool::forward(self, e, id),
@@ -236,6 +192,16 @@ impl Net<'_> {
                 Op::SoftmaxCrossEntropy | Op::Regression(_) => losses::emit(self, e, id),
             }
         }
+    }
+
+    /// One value everywhere, which the host writes once.
+    fn constant(&mut self, e: &mut Emitter, id: NodeId, value: f32) {
+        let name = &self.graph.node(id).name;
+        let tensor = e.resident(name, Class::Workspace, Space::Hmem, None, (1, 1, 1));
+        self.constants.push(Constant { tensor, columns: (0, 1), values: vec![value] });
+        let dims = self.dims(id);
+        let strides = vec![0; dims.len()];
+        self.values[id.0] = Some(Nd { place: Place::Tensor(tensor), offset: 0, dims, strides });
     }
 
     /// All gradients. The loss has made that of its input.
@@ -283,99 +249,33 @@ impl Net<'_> {
     }
 }
 
-/// Tensors of parameters and slots.
-fn declare<'a>(graph: &'a Graph, e: &mut Emitter, recipe: Recipe) -> Net<'a> {
-    let (batch, lanes) = (e.batch, e.lanes());
-    let features = graph.input_features() as u32;
-    let slots = [0, 1].map(|s| {
-        let shape = (batch, features, odd_pitch(features, lanes));
-        let x = e.resident(&format!("input {s}"), Class::Activations, Space::Hmem, None, shape);
-        (x, e.resident(&format!("labels {s}"), Class::Activations, Space::Hmem, None, (1, batch, batch)))
-    });
-    let mut words = 0;
-    let mut offsets = Vec::new();
-    for id in graph.dropouts() {
-        let dims = device_dims(&graph.node(id).shape, batch);
-        let (&cols, leading) = dims.split_last().expect("values have axes");
-        offsets.push((id, words));
-        words += (leading.iter().product::<u32>() * odd_pitch(cols, lanes)).next_multiple_of(lanes);
-    }
-    let masks = (words > 0).then(|| {
-        let shape = (1, words, words);
-        let of = |s| e.resident(&format!("dropout masks {s}"), Class::Activations, Space::Hmem, None, shape);
-        ([0, 1].map(of), offsets)
-    });
-    // Biases whose gradient is one more column of their weight's.
-    let mut weight_of = vec![None; graph.parameters.len()];
-    for n in &graph.nodes {
-        match n.op {
-            Op::Dense { weight, bias } | Op::Conv2d { weight, bias, .. } => weight_of[bias.0] = Some(weight.0),
-            Op::Gru(c) | Op::Lstm(c) => {
-                weight_of[c.bias_ih.0] = Some(c.weight_ih.0);
-                weight_of[c.bias_hh.0] = Some(c.weight_hh.0);
-            }
-            _ => {}
+impl<'a> Net<'a> {
+    /// Declares parameters and batches.
+    fn new(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
+        let (feeds, parameters) = (declare::feeds(phases, e), declare::parameters(phases, e));
+        Net {
+            graph: feeds[0].graph,
+            feed: 0,
+            values: Vec::new(),
+            gradients: Vec::new(),
+            kept: Vec::new(),
+            parameters,
+            training: true,
+            constants: feeds.iter().flat_map(|f| f.ones(e.batch)).collect(),
+            ones: None,
+            feeds,
         }
     }
-    let mut parameters: Vec<ParameterTensors> = Vec::new();
-    let mut whole: Vec<Option<Nd>> = vec![None; graph.parameters.len()];
-    for (i, p) in graph.parameters.iter().enumerate() {
-        let (rows, cols) = matrix_shape(&p.shape);
-        let vector = p.shape.len() == 1;
-        let pitch = if vector { cols } else { odd_pitch(cols, lanes) };
-        let half = e.resident(&format!("{} FP16", p.name), Class::Weights, Space::Hmem, None, (rows, cols, pitch));
-        let dense = (rows, cols, cols);
-        let master = e.resident(&format!("{} master", p.name), Class::Weights, Space::Smem, Some(0), dense);
-        let moment = |s: &&str| e.resident(&format!("{} {s}", p.name), Class::Moments, Space::Smem, Some(1), dense);
-        let state = recipe.state_names().iter().map(moment).collect();
-        let gradient = match weight_of[i].and_then(|w: usize| whole[w].clone()) {
-            Some(w) => w.range(1, w.dims[1] - 1, 1),
-            None => {
-                let spare = weight_of.contains(&Some(i)) as u32;
-                let shape = (rows, cols + spare, if vector { cols } else { odd_pitch(cols, lanes) });
-                let t = e.resident(&format!("{} gradient", p.name), Class::Gradients, Space::Hmem, None, shape);
-                let all = e.whole(t);
-                whole[i] = Some(all.clone());
-                match vector {
-                    true => Nd { dims: vec![cols, 1], strides: vec![1, 1], ..all },
-                    false => all.range(1, 0, cols),
-                }
-            }
-        };
-        let name = format!("{} gradient sum", p.name);
-        let sum = (recipe.accumulate > 1).then(|| e.resident(&name, Class::Gradients, Space::Smem, Some(0), dense));
-        parameters.push(ParameterTensors { half, master, state, sum, gradient });
-    }
-    let pitch = odd_pitch(features, lanes);
-    let constants = slots
-        .map(|(tensor, _)| Constant { tensor, columns: (features, 1), values: vec![1.0; batch as usize] })
-        .into_iter()
-        .collect();
-    let mut net = Net {
-        graph,
-        values: Vec::new(),
-        gradients: Vec::new(),
-        kept: Vec::new(),
-        parameters,
-        training: true,
-        slots,
-        masks,
-        constants,
-        ones: None,
-    };
-    net.restart(pitch, batch);
-    net
-}
 
-impl Net<'_> {
-    /// Forgets all values but the input.
-    fn restart(&mut self, pitch: u32, batch: u32) {
-        let n = self.graph.nodes.len();
+    /// Begins a pass over `graph`, on the batches of feed number `feed`: of all values only its input is known.
+    fn enter(&mut self, e: &Emitter, feed: usize, graph: &'a Graph) {
+        let n = graph.nodes.len();
+        (self.feed, self.graph) = (feed, graph);
         self.values = vec![None; n];
         self.gradients = vec![None; n];
         self.kept = vec![Vec::new(); n];
-        let shape = &self.graph.nodes[0].shape;
-        let (mut dims, mut strides) = (vec![batch], vec![pitch]);
+        let shape = &graph.nodes[0].shape;
+        let (mut dims, mut strides) = (vec![e.batch], vec![odd_pitch(graph.input_features() as u32, e.lanes())]);
         for (i, &d) in shape.iter().enumerate() {
             dims.push(d as u32);
             strides.push(shape[i + 1..].iter().product::<usize>() as u32);
@@ -383,9 +283,10 @@ impl Net<'_> {
         self.values[0] = Some(to_device(&Nd { place: Place::Input, offset: 0, dims, strides }));
     }
 
-    fn update_tensors(&self, e: &mut Emitter) -> Vec<UpdateTensors> {
+    fn update_tensors(&self, e: &mut Emitter, of: &[ParameterId]) -> Vec<UpdateTensors> {
         let mut all = Vec::new();
-        for (p, of) in self.parameters.iter().zip(&self.graph.parameters) {
+        for &id in of {
+            let (p, of) = (&self.parameters[id.0], self.graph.parameter(id));
             let gradient = e.matrix(&p.gradient);
             let place = |t: usize| Matrix::of(&e.place_of(t));
             let master = e.place_of(p.master);
@@ -403,11 +304,12 @@ impl Net<'_> {
         all
     }
 
-    /// The update of all parameters.
-    fn update(&self, e: &mut Emitter, recipe: &Recipe) {
-        let tensors = self.update_tensors(e);
-        let shapes: Vec<_> = self.graph.parameters.iter().map(|p| matrix_shape(&p.shape)).collect();
-        let scratch = Scratch::new(recipe, &shapes);
+    /// The update of a phase's parameters.
+    fn update(&self, e: &mut Emitter, phase: &PhaseSpec) {
+        let trained = phase.trained();
+        let tensors = self.update_tensors(e, &trained);
+        let shapes: Vec<_> = trained.iter().map(|&id| matrix_shape(&self.graph.parameter(id).shape)).collect();
+        let scratch = Scratch::new(&phase.recipe, &shapes);
         let wanted = scratch.wanted().to_vec();
         let mut own = Vec::new();
         for (name, plane, rows, cols) in wanted {
@@ -415,15 +317,15 @@ impl Net<'_> {
         }
         own.iter().for_each(|&t| e.touch(t));
         let places: Vec<Matrix> = own.iter().map(|&t| Matrix::of(&e.place_of(t))).collect();
-        update(&mut e.builder, recipe, &tensors, &scratch, &places);
+        update(&mut e.builder, &phase.recipe, &tensors, &scratch, &places);
         own.iter().for_each(|&t| e.touch(t));
     }
 
-    fn parameter(&self, e: &Emitter, i: usize, recipe: Recipe) -> Parameter {
+    fn parameter(&self, e: &Emitter, i: usize) -> Parameter {
         let (p, of) = (&self.parameters[i], &self.graph.parameters[i]);
         let Place::Tensor(t) = p.gradient.place else { unreachable!("gradients are tensors") };
         let g = e.place_of(t);
-        let names = recipe.state_names().into_iter().map(String::from);
+        let names = p.recipe.state_names().into_iter().map(String::from);
         Parameter {
             name: of.name.clone(),
             shape: of.shape.clone(),
@@ -462,70 +364,110 @@ impl Net<'_> {
     }
 }
 
-/// Everything, at these addresses or at none.
+/// Everything that an emission leaves behind.
+struct Emitted<'a> {
+    e: Emitter,
+    /// As it was in the evaluation, which comes last of all passes.
+    net: Net<'a>,
+    /// Name and instructions of each segment.
+    segments: Vec<(String, Builder)>,
+    /// The passes of each phase.
+    passes: Vec<Vec<Pass>>,
+    evaluate: Pass,
+    /// Multiply-accumulates of all passes that train.
+    macs: u64,
+}
+
+/// Everything, at these addresses or at none. Segments: every pass, every update, the evaluation, what accumulates.
 fn emit<'a>(
-    graph: &'a Graph,
+    phases: &[PhaseSpec<'a>],
+    evaluated: &'a Graph,
     batch: u32,
-    recipe: Recipe,
     cost: Cost,
     places: Option<Vec<Addr>>,
-) -> Result<(Emitter, Net<'a>, Vec<crate::compile::build::Builder>, u64), CompileError> {
+) -> Result<Emitted<'a>, CompileError> {
     let mut e = Emitter::new(cost, batch, places);
-    let mut net = declare(graph, &mut e, recipe);
-    let pitch = odd_pitch(graph.input_features() as u32, e.lanes());
-    net.forward(&mut e);
-    net.backward(&mut e);
-    let compute = e.segment();
+    let mut net = Net::new(phases, &mut e);
+    let mut segments = Vec::new();
+    let mut passes: Vec<Vec<Pass>> = Vec::new();
+    let mut feeds = 0..;
+    for phase in phases {
+        let mut of_phase = Vec::new();
+        for (&(name, graph), feed) in phase.passes.iter().zip(&mut feeds) {
+            net.enter(&e, feed, graph);
+            net.forward(&mut e);
+            net.backward(&mut e);
+            of_phase.push(net.pass(&e, segments.len()));
+            segments.push((joined([phase.name, name, "compute"]), e.segment()));
+        }
+        passes.push(of_phase);
+    }
     let macs = e.macs;
-    net.update(&mut e, &recipe);
-    let updates = e.segment();
+    for phase in phases {
+        net.update(&mut e, phase);
+        segments.push((joined([phase.name, "", "update"]), e.segment()));
+    }
     net.training = false;
-    net.restart(pitch, batch);
+    // it reads batches of its own kind: rows, or a generator's random numbers
+    let feed = net.feeds.iter().position(|f| f.graph.reads_noise() == evaluated.reads_noise());
+    net.enter(&e, feed.expect("what is evaluated has been trained"), evaluated);
     net.forward(&mut e);
-    let evaluate = e.segment();
-    let mut code = vec![compute, updates, evaluate];
-    if recipe.accumulate > 1 {
-        let tensors = net.update_tensors(&mut e);
+    net.standard(&mut e, evaluated.output(), "output");
+    let evaluate = Pass { dropouts: Vec::new(), ..net.pass(&e, segments.len()) };
+    segments.push(("evaluate".into(), e.segment()));
+    for phase in phases.iter().filter(|p| p.recipe.accumulate > 1) {
+        let tensors = net.update_tensors(&mut e, &phase.trained());
         accumulate(&mut e.builder, &tensors);
-        code.push(e.segment());
+        segments.push((joined([phase.name, "", "accumulate"]), e.segment()));
     }
     match e.error.take() {
         Some(error) => Err(error),
-        None => Ok((e, net, code, macs)),
+        None => Ok(Emitted { e, net, segments, passes, evaluate, macs }),
     }
 }
 
-/// Compiles any graph for batches of `batch` rows on `machine`.
-pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machine) -> Result<Compiled, CompileError> {
+impl Net<'_> {
+    /// The pass in emission, which becomes segment number `segment`.
+    fn pass(&self, e: &Emitter, segment: usize) -> Pass {
+        let dropout = |id| match self.graph.node(id) {
+            Node { op: Op::Dropout { p }, shape, .. } => Dropout { p: *p, shape: shape.clone() },
+            other => unreachable!("{other:?} is no dropout"),
+        };
+        Pass {
+            segment: segment as u32,
+            feed: if self.graph.reads_noise() { Feed::Noise } else { Feed::Rows },
+            slots: self.feeds[self.feed].bindings(e),
+            dropouts: self.graph.dropouts().into_iter().map(dropout).collect(),
+        }
+    }
+}
+
+/// Compiles graphs over shared parameters, and `evaluated`, for batches of `batch` rows on `machine`.
+pub(crate) fn network(
+    phases: &[PhaseSpec],
+    evaluated: &Graph,
+    batch: u32,
+    machine: Machine,
+) -> Result<Compiled, CompileError> {
     let cost = Cost::new(machine);
     let places = {
-        let (e, ..) = emit(graph, batch, recipe, cost, None)?;
+        let Emitted { e, .. } = emit(phases, evaluated, batch, cost, None)?;
         arrange(&e.tensors, &e.conflicts, &machine)?
     };
-    let (e, net, segments_code, macs) = emit(graph, batch, recipe, cost, Some(places))?;
+    let Emitted { e, net, segments: code, passes, evaluate, macs } =
+        emit(phases, evaluated, batch, cost, Some(places))?;
     let mut program = Vec::new();
     let (mut segments, mut predicted) = (Vec::new(), Vec::new());
-    for (name, code) in ["compute", "update", "evaluate", "accumulate"].into_iter().zip(segments_code) {
+    for (name, code) in code {
         let words = code.steps.len() * systole_isa::instr::ENGINE_WORDS;
         if program.len() + words > machine.pmem_words as usize {
             return Err(CompileError::Program { need: program.len() + words, room: machine.pmem_words });
         }
-        let (segment, prediction) = append(&mut program, name, &code.finish(), &cost);
+        let (segment, prediction) = append(&mut program, &name, &code.finish(), &cost);
         segments.push(segment);
         predicted.push(prediction);
     }
     check(&program, &machine)?;
-    let slots = [0, 1].map(|slot| {
-        let (x, labels) = net.slots[slot];
-        let mut registers = vec![(INPUT_REGISTER, e.address(x).0), (LABEL_REGISTER, e.address(labels).0)];
-        registers.extend(net.masks.as_ref().map(|(m, _)| (MASK_REGISTER, e.address(m[slot]).0)));
-        let masks = net.mask_places(&e, slot);
-        SlotBinding { registers, input: e.place_of(x), labels: e.place_of(labels), masks }
-    });
-    let dropout = |id| match graph.node(id) {
-        Node { op: Op::Dropout { p }, shape, .. } => Dropout { p: *p, shape: shape.clone() },
-        other => unreachable!("{other:?} is no dropout"),
-    };
     let tensors = e.tensors.iter().enumerate().map(|(i, t)| PlannedTensor {
         name: t.name.clone(),
         class: t.class,
@@ -537,24 +479,27 @@ pub(crate) fn network(graph: &Graph, batch: u32, recipe: Recipe, machine: Machin
             (first, last) => Lifetime::Span(first as u32, last as u32),
         },
     });
-    let logits = net.value(graph.logits());
-    let Place::Tensor(logits) = logits.place else {
+    let Place::Tensor(output) = net.value(evaluated.output()).place else {
         return Err(CompileError::Unsupported { node: "loss".into(), why: "the loss must not read the input itself" });
+    };
+    let mut accumulates = evaluate.segment + 1..;
+    let mut phase = |(i, (spec, passes)): (usize, (&PhaseSpec, Vec<Pass>))| Phase {
+        name: spec.name.into(),
+        passes,
+        update: evaluate.segment - (phases.len() - i) as u32,
+        accumulate: if spec.recipe.accumulate > 1 { accumulates.next() } else { None },
+        recipe: spec.recipe,
+        parameters: spec.trained().into_iter().map(|id| id.0).collect(),
     };
     Ok(Compiled {
         machine,
         batch,
-        recipe,
         segments,
         uploads: net.uploads(&e),
-        input: slots[0].input,
-        labels: slots[0].labels,
-        slots,
-        dropouts: graph.dropouts().into_iter().map(dropout).collect(),
-        parameters: (0..graph.parameters.len()).map(|i| net.parameter(&e, i, recipe)).collect(),
-        logits: e.place_of(logits),
-        step: StepBinding { compute: 0, update: 1, accumulate: (recipe.accumulate > 1).then_some(3) },
-        evaluate: 2,
+        parameters: (0..evaluated.parameters.len()).map(|i| net.parameter(&e, i)).collect(),
+        output: e.place_of(output),
+        phases: phases.iter().zip(passes).enumerate().map(&mut phase).collect(),
+        evaluate,
         plan: MemoryPlan { machine, tensors: tensors.collect(), mask_bits: 0, program_words: program.len() as u32 },
         macs_per_step: macs,
         predicted,

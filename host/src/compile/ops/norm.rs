@@ -63,7 +63,8 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: Option<&N
     let column = |net: &Net, p: crate::graph::ParameterId| net.parameters[p.0].gradient.index(1, 0);
     let t = e.single(&format!("{label} product"), 0, &[r, f]);
     e.mad(&label, Arg::X(dy.clone()), Arg::X(hat.clone()), NONE, &t);
-    for (what, from, p) in [("weight", &t, weight), ("bias", &dy, bias)] {
+    let trained = if net.graph.trains(id) { vec![("weight", &t, weight), ("bias", &dy, bias)] } else { Vec::new() };
+    for (what, from, p) in trained {
         let sums = sum(e, &format!("{label} {what}"), from, 0);
         let to = column(net, p);
         e.flagged(&label, Some(flag::WEIGHT_GRADIENT), VectorOp::Mad, [Arg::X(sums), ONE, NONE], &to);

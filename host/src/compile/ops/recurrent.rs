@@ -172,9 +172,11 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, dx: Option<&N
             }
         }
     }
-    parameters(net, e, &format!("{name} dWih"), x, &d_input, [c.weight_ih, c.bias_ih]);
-    let before = states.range(0, 0, steps);
-    parameters(net, e, &format!("{name} dWhh"), &before, &d_state, [c.weight_hh, c.bias_hh]);
+    if net.graph.trains(id) {
+        parameters(net, e, &format!("{name} dWih"), x, &d_input, [c.weight_ih, c.bias_ih]);
+        let before = states.range(0, 0, steps);
+        parameters(net, e, &format!("{name} dWhh"), &before, &d_state, [c.weight_hh, c.bias_hh]);
+    }
     if let Some(dx) = dx {
         let w = net.half(e, c.weight_ih);
         e.product(&format!("{name} dX"), (&d_input, false), (&w, false), dx, None, flags);
