@@ -7,6 +7,7 @@
 //! | `emitter` | declares tensors, emits elementwise operations, products and functions |
 //! | `arena` | memory by lifetime |
 //! | `network` | walks the graph and its derivative; parameters, slots, segments |
+//! | `function` | one function by itself |
 //! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
@@ -15,6 +16,7 @@ mod dense;
 mod dropout;
 mod elementwise;
 mod emitter;
+mod function;
 mod losses;
 mod network;
 mod norm;
@@ -23,4 +25,5 @@ mod recurrent;
 mod shape;
 mod view;
 
+pub use function::{CompiledFunction, Elementary, function};
 pub(super) use network::network;

@@ -1,11 +1,11 @@
-//! `systole verify`: a device against plain IEEE arithmetic.
+//! `systole verify gemm`: products against plain IEEE arithmetic.
 //!
 //! The reference here is a loop of three lines and shares nothing with compiler, model or hardware:
 //! `acc += f32(a)·f32(b)`, k ascending, from +0 or the bias.
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use half::f16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
@@ -13,7 +13,8 @@ use serde::Serialize;
 use systole_isa::operand::Addr;
 use systole_isa::regs::Space;
 
-use super::{DeviceArgs, OutputArgs};
+use super::table::TableArgs;
+use crate::cli::{DeviceArgs, OutputArgs};
 use crate::compile::{GemmSpec, TensorPlace};
 use crate::driver::Device;
 use crate::driver::product::{block, compile, upload_program};
@@ -21,27 +22,13 @@ use crate::driver::requests::{Block, Registers};
 use crate::driver::session::deadline;
 use crate::error::{Error, Result};
 
-/// Check the device against plain IEEE arithmetic
-#[derive(Debug, Subcommand)]
-pub(super) enum Verify {
-    Gemm(GemmArgs),
-}
-
-impl Verify {
-    pub(super) fn run(self) -> Result<()> {
-        match self {
-            Verify::Gemm(a) => a.run(),
-        }
-    }
-}
-
 /// Compare products, bit for bit, with `acc += f32(a)·f32(b)` in order
 ///
 /// Shapes with M, K, N from 1 to --max; A and B plain and transposed; with and without bias and ReLU; FP32 and FP16 out. The data
 /// mix normal and subnormal numbers, ±0, Inf, NaN, and products that cancel exactly. Every element is compared, and so is what
 /// lies around and between the rows of the result, which nothing may touch. Exits with 8 at the first difference.
 #[derive(Debug, Args)]
-pub(super) struct GemmArgs {
+pub(in crate::cli) struct GemmArgs {
     #[command(flatten)]
     device: DeviceArgs,
     /// Largest M, K and N
@@ -57,11 +44,13 @@ pub(super) struct GemmArgs {
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     seed: u64,
     #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
 impl GemmArgs {
-    fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let check = GemmCheck { max: self.max, sample: (!self.all).then_some(self.sample), seed: self.seed };
         check.cases()?;
         let mut device = Device::open(&self.device.options())?;
@@ -75,6 +64,7 @@ impl GemmArgs {
                 eprintln!("{done} of {total} cases agree …");
             }
         })?;
+        self.table.add(&GemmSummary::COLUMNS, &command, &[summary.row(&self.device.device, &device)])?;
         let report = Report { device: self.device.device, lanes, command, summary };
         self.output.print(&report, text);
         Ok(())
@@ -194,6 +184,31 @@ pub struct GemmSummary {
     pub seed: u64,
     /// Seconds of real time.
     pub seconds: f64,
+}
+
+impl GemmSummary {
+    const COLUMNS: [&str; 12] = [
+        "device",
+        "lanes",
+        "design",
+        "max",
+        "seed",
+        "cases",
+        "elements",
+        "guards",
+        "nan",
+        "infinite",
+        "subnormal",
+        "zero",
+    ];
+
+    fn row(&self, name: &str, device: &Device) -> Vec<String> {
+        let info = &device.info;
+        let facts = [name.into(), info.machine.lanes.to_string(), format!("{:08x}", info.design_hash)];
+        let counts = [self.elements, self.guards, self.nan, self.infinite, self.subnormal, self.zero];
+        let sizes = [self.max.to_string(), self.seed.to_string(), self.cases.to_string()];
+        facts.into_iter().chain(sizes).chain(counts.map(|n| n.to_string())).collect()
+    }
 }
 
 /// Runs all cases on one device, one after the other; `each` is told of cases done and cases in all. The first difference is an
