@@ -94,7 +94,7 @@ impl GemmArgs {
             relu: self.relu,
             half_out: self.f16,
         };
-        let trace = self.trace.options(Span::Product)?;
+        let trace = self.trace.options(Span::Request)?;
         if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {
             return Err(Error::value(
                 "--trace-start",

@@ -18,7 +18,7 @@ use crate::run::schedule::Schedule;
 use systole_isa::frame::step::Outcome;
 
 /// The scaler that a network with one loss uses.
-const SCALER: u32 = 0;
+pub(super) const SCALER: u32 = 0;
 
 /// Cycles after which the firmware gives up something that is predicted to take `cycles`.
 pub fn deadline(cycles: u64) -> u32 {
@@ -217,7 +217,7 @@ impl Session {
     }
 
     /// `rows`: of the whole window. A batch that does not end it has its gradients accumulated in the update's place.
-    fn step_request(&self, rows: usize, hyper: Hyper, first: bool, more: bool) -> StepRequest {
+    pub(super) fn step_request(&self, rows: usize, hyper: Hyper, first: bool, more: bool) -> StepRequest {
         let c = &self.compiled;
         let update = if more { c.step.accumulate.unwrap_or(c.step.update) } else { c.step.update };
         let cycles: u64 =
@@ -249,8 +249,14 @@ impl Session {
         Registers { address, scalar: Vec::new() }
     }
 
+    /// A batch has been trained on by requests that were not made here; the next one goes into the other slot.
+    pub(super) fn batch_done(&mut self, outcome: Outcome) {
+        self.slot ^= 1;
+        self.updates += u64::from(outcome == Outcome::Updated);
+    }
+
     /// Sends a batch into the current slot, and what dropouts keep of it.
-    fn send_to_train(&mut self, rows: &Rows, batch: &[usize]) -> Result<()> {
+    pub(super) fn send_to_train(&mut self, rows: &Rows, batch: &[usize]) -> Result<()> {
         self.send(rows, batch, self.slot)?;
         let (slot, size) = (&self.compiled.slots[self.slot], self.compiled.batch as usize);
         for (layer, (dropout, place)) in self.compiled.dropouts.iter().zip(&slot.masks).enumerate() {

@@ -50,6 +50,15 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     Ok((model, data))
 }
 
+/// Where a run's weights start.
+pub(crate) fn initial_weights(options: &TrainOptions, model: &Model) -> Weights {
+    let mut masters = initialize(&model.graph, options.seed);
+    if options.master == Master::Half {
+        masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+    }
+    Weights { masters, state: Vec::new() }
+}
+
 /// A model from its notation, from a file that holds it, from a model file (`.toml`), or from a model file's text.
 pub fn parse_model(spec: &str) -> Result<Model> {
     let (text, file) = model_text(spec)?;
@@ -170,13 +179,7 @@ impl<'a> Run<'a> {
         progress.folder(folder.path());
         let (weights, words, position) = match resumed {
             Some(r) => (r.weights, r.scaler, r.position),
-            None => {
-                let mut masters = initialize(&model.graph, options.seed);
-                if options.master == Master::Half {
-                    masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
-                }
-                (Weights { masters, state: Vec::new() }, options.scaler(), Position::default())
-            }
+            None => (initial_weights(options, &model), options.scaler(), Position::default()),
         };
         progress.phase("uploading program and parameters");
         let mut session = Session::start(device, compiled, &weights, &words, data.scale)?;

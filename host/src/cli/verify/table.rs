@@ -22,6 +22,24 @@ impl TableArgs {
     }
 }
 
+/// The command as it was typed, but for where its results go.
+pub(super) fn command_line() -> String {
+    shorten(std::env::args().skip(1))
+}
+
+fn shorten(mut arguments: impl Iterator<Item = String>) -> String {
+    let mut kept = vec!["systole".to_string()];
+    while let Some(a) = arguments.next() {
+        match a.as_str() {
+            "--table" => drop(arguments.next()),
+            "--json" | "--non-interactive" => {}
+            _ if a.starts_with("--table=") => {}
+            _ => kept.push(a),
+        }
+    }
+    kept.join(" ")
+}
+
 fn add(path: &Path, columns: &[&str], command: &str, rows: &[Vec<String>]) -> Result<()> {
     let malformed = |e: csv::Error| Error::Malformed { path: path.into(), format: "CSV", reason: e.to_string() };
     let header: Vec<&str> = columns.iter().copied().chain(["command"]).collect();
@@ -56,6 +74,13 @@ fn add(path: &Path, columns: &[&str], command: &str, rows: &[Vec<String>]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_known_again_wherever_its_results_go() {
+        let typed = |text: &str| shorten(text.split(' ').map(String::from));
+        assert_eq!(typed("verify lockstep --table t.csv --steps 5 --json"), "systole verify lockstep --steps 5");
+        assert_eq!(typed("verify lockstep --table=t.csv --steps 5"), "systole verify lockstep --steps 5");
+    }
 
     #[test]
     fn a_command_replaces_its_own_rows_only() {
