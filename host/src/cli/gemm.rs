@@ -93,6 +93,7 @@ impl GemmArgs {
             bias: bias.is_some(),
             relu: self.relu,
             half_out: self.f16,
+            cut: 0,
         };
         let trace = self.trace.options(Span::Request)?;
         if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {

@@ -41,7 +41,8 @@ fn shorten(mut arguments: impl Iterator<Item = String>) -> String {
 }
 
 fn add(path: &Path, columns: &[&str], command: &str, rows: &[Vec<String>]) -> Result<()> {
-    let malformed = |e: csv::Error| Error::Malformed { path: path.into(), format: "CSV", reason: e.to_string() };
+    let malformed =
+        |e: csv::Error| Error::Malformed { path: path.into(), format: "verification table", reason: e.to_string() };
     let header: Vec<&str> = columns.iter().copied().chain(["command"]).collect();
     let mut kept = Vec::new();
     if path.exists() {
