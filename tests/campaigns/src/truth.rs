@@ -18,7 +18,7 @@ pub const SLACK: f64 = 1.0 / (1 << 20) as f64;
 /// What is promised of a function's result for an argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Promise {
-    /// At most 2 ulp from the truth.
+    /// At most [`Elementary::ulps`] from the truth.
     Close,
     /// The same bits as for this argument.
     Like(f32),
@@ -28,7 +28,7 @@ pub enum Promise {
     NotFinite,
     /// No NaN and no Inf.
     Finite,
-    /// From 0 to 2 ulp above the truth.
+    /// From 0 to so many ulp above the truth.
     NotAbove,
     /// Nothing.
     Nothing,
