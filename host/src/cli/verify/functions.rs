@@ -43,7 +43,7 @@ pub(in crate::cli) struct FunctionsArgs {
 
 impl FunctionsArgs {
     pub(super) fn run(self) -> Result<()> {
-        let check = FunctionsCheck { sample: self.sample, seed: self.seed };
+        let check = FunctionsCheck { halves_every: 1, sample: self.sample, seed: self.seed };
         check.refuse_nothing()?;
         let mut device = Device::open(&self.device.options())?;
         let lanes = device.info.machine.lanes;
@@ -101,7 +101,9 @@ fn line(r: &FunctionSummary) -> String {
 /// Which arguments to check, for every function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionsCheck {
-    /// FP32 arguments, one of each of so many equal ranges of bit patterns; all 2^16 FP16 arguments come in any case.
+    /// One FP16 argument in so many; 1: all of them.
+    pub halves_every: usize,
+    /// FP32 arguments, one of each of so many equal ranges of bit patterns.
     pub sample: u64,
     /// Seed of the sample.
     pub seed: u64,
@@ -132,6 +134,7 @@ impl FunctionsCheck {
         match self.sample {
             0 => Err(Error::value("--sample", 0, "without an argument, nothing is checked")),
             n if n > 1 << 32 => Err(Error::value("--sample", n, "there are 2^32 arguments")),
+            _ if self.halves_every == 0 => Err(Error::value("the step through FP16", 0, "1 checks every argument")),
             _ => Ok(()),
         }
     }
@@ -161,7 +164,7 @@ pub fn verify_functions(
     check.refuse_nothing()?;
     let options = DeviceOptions { name: "model".into(), ..DeviceOptions::default() };
     let mut model = Device::open_sized(&options, device.info.machine)?;
-    let halves: Vec<u32> = (0..=u16::MAX).map(u32::from).collect();
+    let halves: Vec<u32> = (0..=u16::MAX).step_by(check.halves_every).map(u32::from).collect();
     let mut rows = Vec::new();
     for which in Elementary::ALL {
         let begun = Instant::now();
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_sample_has_one_argument_in_every_range_whatever_the_pieces() {
-        let check = FunctionsCheck { sample: 1000, seed: 7 };
+        let check = FunctionsCheck { halves_every: 1, sample: 1000, seed: 7 };
         let all = check.singles(0, 1000);
         let range = |x: u32| (u64::from(x) * 1000 + 999) >> 32;
         assert!(all.iter().enumerate().all(|(i, &x)| range(x).abs_diff(i as u64) <= 1), "{all:x?}");
@@ -275,7 +278,7 @@ mod tests {
     fn nothing_is_no_pass() {
         let mut model = Device::open(&DeviceOptions { name: "model".into(), ..DeviceOptions::default() }).unwrap();
         for sample in [0, (1 << 32) + 1] {
-            let refused = verify_functions(&mut model, &FunctionsCheck { sample, seed: 0 }, |_| ());
+            let refused = verify_functions(&mut model, &FunctionsCheck { halves_every: 1, sample, seed: 0 }, |_| ());
             assert!(matches!(refused, Err(Error::InvalidValue { .. })));
         }
     }
