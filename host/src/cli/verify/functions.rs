@@ -55,25 +55,22 @@ impl FunctionsArgs {
         let rows = verify_functions(&mut device, &check, |row| eprintln!("{}", line(row)))?;
         let design = format!("{:08x}", device.info.design_hash);
         let cells = |r: &FunctionSummary| {
-            let counts = [r.halves, r.singles, r.nan, r.infinite, 0];
-            let facts = [self.device.device.clone(), lanes.to_string(), design.clone(), r.function.into()];
-            let end = [self.seed.to_string(), format!("{:.1}", r.seconds)];
-            facts.into_iter().chain(counts.map(|n| n.to_string())).chain(end).collect()
+            [
+                self.device.device.clone(),
+                lanes.to_string(),
+                design.clone(),
+                r.function.to_string(),
+                r.halves.to_string(),
+                r.singles.to_string(),
+                r.nan.to_string(),
+                r.infinite.to_string(),
+                // the first difference is an error, and makes no row
+                "0".to_string(),
+                self.seed.to_string(),
+                format!("{:.1}", r.seconds),
+            ]
         };
-        let columns = [
-            "device",
-            "lanes",
-            "design",
-            "function",
-            "fp16",
-            "fp32",
-            "nan",
-            "infinite",
-            "differences",
-            "seed",
-            "seconds",
-        ];
-        self.table.add(&columns, &command, &rows.iter().map(cells).collect::<Vec<_>>())?;
+        self.table.add(&COLUMNS, &command, &rows.iter().map(cells).collect::<Vec<_>>())?;
         let report = Report { device: self.device.device, lanes, command, functions: rows };
         self.output.print(&report, |r| {
             let functions: Vec<String> = r.functions.iter().map(line).collect();
@@ -82,6 +79,9 @@ impl FunctionsArgs {
         Ok(())
     }
 }
+
+const COLUMNS: [&str; 11] =
+    ["device", "lanes", "design", "function", "fp16", "fp32", "nan", "infinite", "differences", "seed", "seconds"];
 
 #[derive(Serialize)]
 struct Report {

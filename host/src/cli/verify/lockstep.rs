@@ -65,15 +65,22 @@ impl LockstepArgs {
             }
         })?;
         let c = &summary.compared;
-        let counts = [c.steps, c.skipped, c.segments, c.instructions, c.elements, 0].map(|n| n.to_string());
-        let facts = [
+        let row = [
             options.device.name.clone(),
             info.machine.lanes.to_string(),
             format!("{:08x}", info.design_hash),
             summary.network.clone(),
+            c.steps.to_string(),
+            c.skipped.to_string(),
+            c.segments.to_string(),
+            c.instructions.to_string(),
+            c.elements.to_string(),
+            // the first difference is an error, and makes no row
+            "0".to_string(),
+            summary.weights_sha256.clone(),
+            options.seed.to_string(),
+            format!("{:.1}", summary.seconds),
         ];
-        let end = [summary.weights_sha256.clone(), options.seed.to_string(), format!("{:.1}", summary.seconds)];
-        let row: Vec<String> = facts.into_iter().chain(counts).chain(end).collect();
         self.table.add(&COLUMNS, &command, &[row])?;
         self.output.print(&summary, text);
         Ok(())

@@ -220,30 +220,47 @@ pub struct GemmSummary {
 }
 
 impl GemmSummary {
-    const COLUMNS: [&str; 12] = [
+    const COLUMNS: [&str; 17] = [
         "device",
         "lanes",
         "design",
         "max",
         "seed",
         "cases",
+        "cut",
+        "repeated",
+        "stopped",
         "elements",
         "guards",
         "nan",
         "infinite",
         "subnormal",
         "zero",
+        "differences",
+        "seconds",
     ];
 
-    fn row(&self, name: &str, device: &Device) -> Vec<String> {
-        let info = &device.info;
-        let facts = [name.into(), info.machine.lanes.to_string(), format!("{:08x}", info.design_hash)];
-        let cases = [self.cases, self.cut, self.repeated, self.stopped].map(u64::from);
-        // (the first difference is an error, so a row has none)
-        let counts = [self.elements, self.guards, self.nan, self.infinite, self.subnormal, self.zero, 0];
-        let sizes = [self.max.to_string(), self.seed.to_string()];
-        let counted = cases.into_iter().chain(counts).map(|n| n.to_string());
-        facts.into_iter().chain(sizes).chain(counted).chain([format!("{:.1}", self.seconds)]).collect()
+    fn row(&self, name: &str, device: &Device) -> [String; 17] {
+        [
+            name.to_string(),
+            device.info.machine.lanes.to_string(),
+            format!("{:08x}", device.info.design_hash),
+            self.max.to_string(),
+            self.seed.to_string(),
+            self.cases.to_string(),
+            self.cut.to_string(),
+            self.repeated.to_string(),
+            self.stopped.to_string(),
+            self.elements.to_string(),
+            self.guards.to_string(),
+            self.nan.to_string(),
+            self.infinite.to_string(),
+            self.subnormal.to_string(),
+            self.zero.to_string(),
+            // the first difference is an error, and makes no row
+            "0".to_string(),
+            format!("{:.1}", self.seconds),
+        ]
     }
 }
 
