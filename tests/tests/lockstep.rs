@@ -13,13 +13,16 @@ use systole::error::Error;
 use systole::graph::initialize;
 use systole::run::schedule::Schedule;
 use systole::run::{Silent, TrainOptions, parse_model, train};
-use systole_isa::instr::{Instr, Output, VectorOp, length};
+use systole_isa::instr::{Gemm, Instr, Output, Vector, VectorOp, length};
 use systole_isa::operand::{Dest, View};
 use systole_isa::regs::Space;
 
-fn open(name: &str) -> Device {
-    let options = DeviceOptions { name: name.into(), ..DeviceOptions::default() };
-    Device::open(&options).unwrap_or_else(|e| panic!("{name}: {e}\n{}", e.help()))
+fn options(name: &str, lanes: u32) -> DeviceOptions {
+    DeviceOptions { name: name.into(), lanes: Some(lanes), ..DeviceOptions::default() }
+}
+
+fn open(name: &str, lanes: u32) -> Device {
+    Device::open(&options(name, lanes)).unwrap_or_else(|e| panic!("{name}: {e}\n{}", e.help()))
 }
 
 #[test]
@@ -28,7 +31,7 @@ fn some_steps_on_the_hardware() {
     let gru =
         TrainOptions { model: "../models/gru-digits.toml".into(), batch: 16, accumulate: 2, ..TrainOptions::default() };
     for (options, steps) in [(mlp, 3), (gru, 1)] {
-        let s = verify_lockstep(open("rtl"), &options, steps, None, |_| ()).unwrap_or_else(|e| panic!("{e}"));
+        let s = verify_lockstep(open("rtl", 8), &options, steps, None, |_| ()).unwrap_or_else(|e| panic!("{e}"));
         let parts = 2 * steps * u64::from(options.accumulate);
         assert_eq!((s.compared.steps, s.compared.segments), (steps, parts));
         assert!(s.compared.instructions > 20 * parts && s.compared.elements > 1000 * parts, "{s:?}");
@@ -42,7 +45,7 @@ fn a_step_in_two_requests_is_a_step() {
     // a scale that overflows at first: skipped steps are steps, too
     for (scale, accumulate) in [(16, 1), (24, 1), (24, 3)] {
         let options = TrainOptions {
-            device: DeviceOptions { name: "model".into(), ..DeviceOptions::default() },
+            device: options("model", 8),
             epochs: 1,
             accumulate,
             loss_scale_init: scale,
@@ -51,7 +54,7 @@ fn a_step_in_two_requests_is_a_step() {
             ..TrainOptions::default()
         };
         let usual = train(&options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
-        let s = verify_lockstep(open("model"), &options, u64::MAX, None, |_| ()).unwrap_or_else(|e| panic!("{e}"));
+        let s = verify_lockstep(open("model", 8), &options, u64::MAX, None, |_| ()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!((s.compared.steps, s.compared.skipped), (usual.steps, usual.skipped));
         assert_eq!(s.weights_sha256, usual.weights_sha256);
         assert_eq!(usual.skipped > 0, scale == 24);
@@ -60,26 +63,27 @@ fn a_step_in_two_requests_is_a_step() {
 
 #[test]
 fn nothing_is_no_pass() {
-    let refused = verify_lockstep(open("model"), &TrainOptions::default(), 0, None, |_| ());
+    let refused = verify_lockstep(open("model", 8), &TrainOptions::default(), 0, None, |_| ());
     assert!(matches!(refused, Err(Error::InvalidValue { .. })));
 }
 
 /// A network, and a device one of whose instructions is another than it should be.
 struct Faulty {
+    lanes: u32,
     compiled: Compiled,
     weights: Weights,
     data: Dataset,
 }
 
 impl Faulty {
-    fn new() -> Faulty {
+    fn new(lanes: u32) -> Faulty {
         let model = parse_model("mlp:64-32-10").expect("a model");
         let data = Dataset::open("digits").expect("bundled");
         let options = TrainOptions::default();
-        let machine = open("model").info.machine;
+        let machine = open("model", lanes).info.machine;
         let compiled = compile::network(&model.graph, 32, options.recipe(), machine).expect("it fits");
         let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
-        Faulty { compiled, weights, data }
+        Faulty { lanes, compiled, weights, data }
     }
 
     /// Number, word address and instruction of the last of a segment that `change` makes another, and that other.
@@ -96,12 +100,15 @@ impl Faulty {
         last.expect("the segment has such an instruction")
     }
 
-    /// Three steps, of which the second has the other instruction at `pc`.
+    fn task(&self) -> Task<'_> {
+        let (scaler, scale, schedule) = (TrainOptions::default().scaler(), self.data.scale, Schedule::default());
+        Task { compiled: &self.compiled, weights: &self.weights, scaler, scale, schedule }
+    }
+
+    /// Two steps, of which the second has the other instruction at `pc`.
     fn run(&self, pc: u32, other: Instr) -> Option<Found> {
-        let options = TrainOptions::default();
-        let (scaler, scale, schedule) = (options.scaler(), self.data.scale, Schedule::default());
-        let task = Task { compiled: &self.compiled, weights: &self.weights, scaler, scale, schedule };
-        let mut lockstep = Lockstep::start([open("model"), open("model")], &task).expect("two models");
+        let devices = [open("model", self.lanes), open("model", self.lanes)];
+        let mut lockstep = Lockstep::start(devices, &self.task()).expect("two models");
         lockstep.set_moment(Moment::default());
         let order = permutation(0, 1, self.data.train.len());
         let hyper = Hyper { lr: 0.05, momentum: 0.9 };
@@ -160,20 +167,40 @@ fn extent(space: Space, v: &View, rows: u16, cols: u16) -> (Space, u32, u32) {
 
 #[test]
 fn a_wrong_product_is_found() {
-    let faulty = Faulty::new();
+    let faulty = Faulty::new(8);
     let compute = faulty.compiled.step.compute;
-    faulty.is_found(Part::Compute, compute, |i| match i {
-        Instr::Gemm(g) if g.k > 1 && g.out != Output::Keep => Some(Instr::Gemm(systole_isa::instr::Gemm { k: 1, ..g })),
+    faulty.is_found(Part::Compute, compute, shorter);
+}
+
+/// A product of one term instead of several.
+fn shorter(i: Instr) -> Option<Instr> {
+    match i {
+        Instr::Gemm(g) if g.k > 1 && g.out != Output::Keep => Some(Instr::Gemm(Gemm { k: 1, ..g })),
         _ => None,
-    });
+    }
+}
+
+/// The hardware's signals up to the instruction; and, since it is the hardware, the right value.
+#[test]
+fn what_is_found_can_be_recorded() {
+    let faulty = Faulty::new(4);
+    let (_, pc, _, other) = faulty.last(faulty.compiled.step.compute, shorter);
+    let found = faulty.run(pc, other).expect("a difference");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("difference.fst");
+    let there = found.record(&faulty.task(), &options("rtl", 4), &path).unwrap_or_else(|e| panic!("{e}\n{}", e.help()));
+    assert_eq!(there, found.difference.expected);
+    for extension in ["fst", "gtkw", "sucl"] {
+        assert!(path.with_extension(extension).metadata().is_ok_and(|m| m.len() > 100), "{extension}");
+    }
 }
 
 #[test]
 fn a_wrong_vector_instruction_is_found() {
-    let faulty = Faulty::new();
+    let faulty = Faulty::new(8);
     let max = |i| match i {
         Instr::Vector(v) if v.op == VectorOp::Mad && !matches!(v.d, Dest::Sreg(_) | Dest::None) => {
-            Some(Instr::Vector(systole_isa::instr::Vector { op: VectorOp::Max, ..v }))
+            Some(Instr::Vector(Vector { op: VectorOp::Max, ..v }))
         }
         _ => None,
     };
