@@ -318,7 +318,7 @@ fn audit(which: Elementary, x: f32) {
     assert!(off <= SLACK, "{} of {x:e} is {truth}, and the C library says {fast}", which.name());
 }
 
-/// All FP16 arguments, read as such; results as FP32 and as FP16, each against MPFR.
+/// All FP16 arguments, read as such; results as FP32, and as FP16 against MPFR.
 fn halves(which: Elementary, options: &Options) -> Row {
     let begun = Instant::now();
     let (mut engine, likes, mut tally) = (Engine::new(which, Space::Hmem), Likes::new(which), Tally::default());

@@ -2,7 +2,7 @@
 //!
 //! `quick` decides how far a result is off wherever that cannot be mistaken; near every border, and near the largest error so
 //! far, `exact` decides. [`SLACK`] is what `quick` is trusted for. For reciprocal and square root, IEEE 754 makes it true; for the
-//! others it asks of the C library 2^8 times less than glibc documents, and the campaign holds a share of all arguments
+//! others it asks of the C library a hundred times less than glibc documents, and the campaign holds a share of all arguments
 //! against `exact`.
 
 use rug::Float;

@@ -61,8 +61,8 @@ impl Elementary {
     /// (`docs/verification/functions.csv`). What layers keep of it, rounded to FP16, is the nearest FP16 number or its neighbour.
     pub fn ulps(self) -> f64 {
         match self {
-            // three roundings of exp, sum and reciprocal add up
-            Elementary::Sigmoid => 3.0,
+            // exp, sum and reciprocal add up: 1.44, 0.5 and 1.46
+            Elementary::Sigmoid => 3.5,
             _ => 2.0,
         }
     }
