@@ -13,8 +13,8 @@ use crate::compile;
 use crate::data::dropout::Moment;
 use crate::data::permutation;
 use crate::driver::Device;
-use crate::driver::device::DeviceOptions;
-use crate::driver::lockstep::{Compared, Found, Lockstep, Task};
+use crate::driver::device::{DeviceOptions, refuse_trace};
+use crate::driver::lockstep::{Compared, Found, Lockstep, Task, recorded};
 use crate::driver::session::Hyper;
 use crate::driver::trace::outcome;
 use crate::error::{Error, Result};
@@ -53,6 +53,9 @@ pub(in crate::cli) struct LockstepArgs {
 impl LockstepArgs {
     pub(super) fn run(self) -> Result<()> {
         let options = self.task.options(self.device.options())?;
+        if let Some(path) = &self.trace_fst {
+            refuse_trace(&recorded(&options.device, path))?;
+        }
         let device = Device::open(&options.device)?;
         let info = device.info;
         let command = command_line();
@@ -165,8 +168,9 @@ pub fn verify_lockstep(
         order.truncate(window.saturating_mul(left as usize));
         lockstep.set_moment(Moment { seed: options.seed, epoch, batch: 0 });
         if let Some(found) = lockstep.train(&data.train, &order, hyper, |c, _| each(c))? {
-            if let Some(path) = trace {
-                record(&found, &task, &options.device, path)?;
+            // the difference is what counts, with or without its picture
+            if let Some(Err(e)) = trace.map(|path| record(&found, &task, &options.device, path)) {
+                eprintln!("no trace: {e}\n help: {}", e.help());
             }
             return Err(found.error());
         }

@@ -29,8 +29,8 @@ use crate::error::{Error, Result};
 use crate::run::schedule::Schedule;
 pub use image::Difference;
 use image::{Extent, Image};
-pub use search::Found;
 use search::Replay;
+pub use search::{Found, recorded};
 
 /// A half of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

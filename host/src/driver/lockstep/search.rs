@@ -77,14 +77,18 @@ impl Found {
     /// # Errors
     /// Where the device has no signals, or cannot be built.
     pub fn record(&self, task: &Task, device: &DeviceOptions, path: &Path) -> Result<u32> {
-        let trace = Some(TraceOptions { path: path.into(), span: Span::Request });
-        let device = Device::open_sized(&DeviceOptions { trace, ..device.clone() }, task.compiled.machine)?;
+        let device = Device::open_sized(&recorded(device, path), task.compiled.machine)?;
         let mut session = upload(device, &with_nothing(task.compiled)?, task)?;
         self.replay.run(&mut session, self.part, self.index + 1)?;
         let d = self.difference;
         let bytes = session.device().link.read(Block::line(d.space, d.addr.0, 1))?;
         Ok(bytes.iter().rev().fold(0, |v, &b| v << 8 | u32::from(b)))
     }
+}
+
+/// The device of [`Found::record`].
+pub fn recorded(device: &DeviceOptions, path: &Path) -> DeviceOptions {
+    DeviceOptions { trace: Some(TraceOptions { path: path.into(), span: Span::Request }), ..device.clone() }
 }
 
 impl Replay {
