@@ -70,7 +70,7 @@ fn all_transposes_and_epilogues() {
         for bits in 0..32u32 {
             let on = |b: u32| bits >> b & 1 == 1;
             let [transpose_a, transpose_b, bias, relu, half_out] = [on(0), on(1), on(2), on(3), on(4)];
-            let spec = GemmSpec { m, k, n, transpose_a, transpose_b, bias, relu, half_out };
+            let spec = GemmSpec { m, k, n, transpose_a, transpose_b, bias, relu, half_out, cut: 0 };
             for lanes in [4, 8] {
                 check(spec, Machine::with_lanes(lanes), (i as u64) << 8 | bits as u64);
             }

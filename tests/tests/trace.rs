@@ -39,7 +39,7 @@ fn a_product_is_found_in_the_array() {
     let b: Vec<f32> = (0..k * n).map(|i| [0.75, -1.1, 3.0][i % 3] * (i + 1) as f32).collect();
     let bits = |v: &[f32]| v.iter().map(|&x| round_f16(x)).collect::<Vec<u16>>();
     let (a16, b16) = (bits(&a), bits(&b));
-    let mut device = Device::open(&options(&path, Span::Product)).unwrap_or_else(|e| panic!("{e}\n{}", e.help()));
+    let mut device = Device::open(&options(&path, Span::Request)).unwrap_or_else(|e| panic!("{e}\n{}", e.help()));
     let spec = GemmSpec { m: m as u32, k: k as u32, n: n as u32, ..GemmSpec::default() };
     let product = multiply(&mut device, spec, &a16, &b16, None).expect("a product");
     // complete while the device runs on
@@ -163,12 +163,12 @@ fn what_has_no_signals_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("none.fst");
     for name in ["model", "/dev/ttyUSB7", "tcp:127.0.0.1:1"] {
-        let device = DeviceOptions { name: name.into(), ..options(&path, Span::Product) };
+        let device = DeviceOptions { name: name.into(), ..options(&path, Span::Request) };
         let e = Device::open(&device).expect_err("no signals");
         assert!(matches!(e, Error::InvalidValue { .. }) && e.to_string().contains("--trace-fst"), "{name}: {e}");
         assert!(!path.exists());
     }
     let nowhere = folder.path().join("no/such/folder/t.fst");
-    let e = Device::open(&options(&nowhere, Span::Product)).expect_err("no folder");
+    let e = Device::open(&options(&nowhere, Span::Request)).expect_err("no folder");
     assert!(matches!(e, Error::Io { .. }), "{e}");
 }

@@ -93,8 +93,9 @@ impl GemmArgs {
             bias: bias.is_some(),
             relu: self.relu,
             half_out: self.f16,
+            cut: 0,
         };
-        let trace = self.trace.options(Span::Product)?;
+        let trace = self.trace.options(Span::Request)?;
         if matches!(&trace, Some(t) if matches!(t.span, Span::Steps(_))) {
             return Err(Error::value(
                 "--trace-start",

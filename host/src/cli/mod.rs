@@ -17,6 +17,7 @@ mod report;
 mod setup;
 #[cfg(unix)]
 mod sim;
+mod task;
 mod trace;
 mod train;
 pub mod verify;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::progress::Bars;
-use super::recipe::{RecipeArgs, ScalerArgs};
+use super::task::TaskArgs;
 use super::trace::TraceArgs;
 use super::{DeviceArgs, OutputArgs};
 use crate::driver::device::DeviceOptions;
 use crate::driver::trace::Span;
 use crate::error::Result;
-use crate::run::{Progress as _, TrainOptions, TrainReport, model_settings, parse_model, train, train_patiently};
+use crate::run::{Progress as _, TrainOptions, TrainReport, train, train_patiently};
 
 /// Train a network
 ///
@@ -29,26 +29,8 @@ Examples:
 pub(super) struct TrainArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to train on: the bundled `digits` or `mnist-sample`, a CSV or NPY file (whole numbers 0..=255, the class last), or a folder with
-    /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
-    #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]
-    data: Option<String>,
-    /// A model file such as models/lenet-digits.toml; the settings in it are defaults of the flags below
-    #[arg(value_name = "MODEL.toml", conflicts_with = "model")]
-    model_file: Option<String>,
-    /// The network: a model file, or fully connected layers with ReLU between them in this notation [default: mlp:64-32-10]
-    #[arg(long, value_name = "mlp:IN-HIDDEN-…-OUT|FILE")]
-    model: Option<String>,
-    /// Passes over the training rows [default: 20]
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
-    epochs: Option<u32>,
-    /// Rows per step; a last, smaller batch is used as it is [default: 32]
-    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
-    batch: Option<u32>,
-    /// Seed of initial weights and of the order of the rows. Equal seeds give equal weights, bit for bit, on any device
-    /// [default: 0]
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    task: TaskArgs,
     /// Show the firmware's log
     #[arg(long)]
     log: bool,
@@ -75,37 +57,20 @@ pub(super) struct TrainArgs {
     trace: TraceArgs,
     #[command(flatten)]
     output: OutputArgs,
-    #[command(flatten)]
-    recipe: RecipeArgs,
-    #[command(flatten)]
-    scaler: ScalerArgs,
 }
 
 impl TrainArgs {
     pub(super) fn run(self) -> Result<()> {
-        let usual = TrainOptions::default();
-        let model = self.model_file.or(self.model).unwrap_or(usual.model);
-        let file = model_settings(&model)?;
-        let mut options = TrainOptions {
-            device: DeviceOptions { trace: self.trace.options(Span::Steps(1..=1))?, ..self.device.options() },
-            data: self.data.or_else(|| file.data.clone()).unwrap_or(usual.data),
-            model,
-            epochs: self.epochs.or(file.epochs).unwrap_or(usual.epochs),
-            batch: self.batch.or(file.batch).unwrap_or(usual.batch),
-            seed: self.seed.or(file.seed).unwrap_or(usual.seed),
+        let device = DeviceOptions { trace: self.trace.options(Span::Steps(1..=1))?, ..self.device.options() };
+        let options = TrainOptions {
             log: self.log,
             firmware_elf: self.firmware_elf,
             runs: self.runs,
             name: self.name,
             checkpoint_every: self.checkpoint_every,
             resume: self.resume,
-            ..TrainOptions::default()
+            ..self.task.options(device)?
         };
-        if parse_model(&options.model)?.gan.is_some() {
-            self.recipe.check_for_gan()?;
-        }
-        self.recipe.or(&file).apply(&mut options)?;
-        self.scaler.or(&file).apply(&mut options)?;
         let mut bars = Bars::new(self.output.non_interactive);
         let report = match self.reconnect {
             Some(seconds) => train_patiently(&options, Duration::from_secs(seconds.into()), &mut bars),

@@ -1,6 +1,6 @@
 //! One product as a program of its own, for `systole gemm` and `systole bench gemm`.
 
-use super::build::{Builder, Epilogue, Matrix, append, check, odd_pitch};
+use super::build::{Builder, Epilogue, Matrix, Piece, append, check, odd_pitch};
 use super::cost::Cost;
 use super::plan::{Class, Conflict, Lifetime, Request, place};
 use super::{CompileError, PredictedSegment, Segment, TensorPlace};
@@ -27,6 +27,17 @@ pub struct GemmSpec {
     pub relu: bool,
     /// Round C to FP16.
     pub half_out: bool,
+    /// Where above 0, the reduction is cut: one instruction keeps the sums of so many terms in the accumulators, a second starts
+    /// from them. Neither bias nor ReLU then.
+    pub cut: u32,
+}
+
+impl GemmSpec {
+    /// Whether the accumulators hold all sums, whichever operand is streamed.
+    pub fn may_be_cut(&self, machine: &Machine) -> bool {
+        let rows = |streamed: u32, stationary: u32| streamed * stationary.div_ceil(machine.lanes);
+        rows(self.m, self.n).max(rows(self.n, self.m)) <= machine.acc_rows
+    }
 }
 
 /// A compiled product. Operand places have the *stored* shapes.
@@ -64,6 +75,19 @@ pub fn gemm(spec: GemmSpec, machine: Machine) -> Result<CompiledGemm, CompileErr
     for (what, size) in [("m", spec.m), ("k", spec.k), ("n", spec.n)] {
         if size == 0 || size as u64 > limit {
             return Err(CompileError::Size { what: what.into(), size: size as u64, limit });
+        }
+    }
+    if spec.cut > 0 {
+        let (what, limit) = ("the cut of the reduction".into(), u64::from(spec.k - 1));
+        if spec.cut >= spec.k {
+            return Err(CompileError::Size { what, size: spec.cut.into(), limit });
+        }
+        let node = "gemm".into();
+        if spec.bias || spec.relu {
+            return Err(CompileError::Unsupported { node, why: "a reduction that is cut has neither bias nor ReLU" });
+        }
+        if !spec.may_be_cut(&machine) {
+            return Err(CompileError::Unsupported { node, why: "the accumulators do not hold all sums" });
         }
     }
     let mut best: Option<CompiledGemm> = None;
@@ -128,7 +152,20 @@ fn oriented(spec: GemmSpec, machine: Machine, stream_a: bool) -> Result<Compiled
     let cost = Cost::new(machine);
     let mut builder = Builder::new(cost);
     let (left, right) = (turned(&a, spec.transpose_a), turned(&b, spec.transpose_b));
-    builder.product("gemm", (m, k, n), left, right, Matrix::of(&out), epilogue);
+    let out_view = Matrix::of(&out);
+    if spec.cut == 0 {
+        builder.product("gemm", (m, k, n), left, right, out_view, epilogue);
+    } else {
+        let rest = [left.at(0, spec.cut), right.at(spec.cut, 0)];
+        for (terms, [left, right], resumes) in [(spec.cut, [left, right], false), (k - spec.cut, rest, true)] {
+            let piece = Piece { acc_base: 0, resumes, keeps: !resumes };
+            let (size, operands) = match stream_a {
+                true => ((m, terms, n), [left, right, out_view]),
+                false => ((n, terms, m), [right.t(), left.t(), out_view.t()]),
+            };
+            builder.piece("gemm", size, operands, epilogue.flag, piece);
+        }
+    }
     let mut program = Vec::new();
     let (segment, mut predicted) = append(&mut program, "gemm", &builder.finish(), &cost);
     // From the instruction's hand-over, as it is measured.

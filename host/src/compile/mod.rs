@@ -33,6 +33,7 @@ mod schedule;
 
 pub use gemm::{CompiledGemm, GemmSpec, gemm};
 pub use network::{model, network};
+pub use ops::{CompiledFunction, Elementary, function};
 pub use optimizer::{Clip, Master, Optimizer, Recipe};
 
 use plan::MemoryPlan;

@@ -185,8 +185,8 @@ pub fn simulated_serial(options: &DeviceOptions, line: SerialOptions) -> Result<
     Ok(Box::new(super::rtl::open_serial(machine(options)?, line)?.0))
 }
 
-/// Only the simulated hardware has signals.
-fn refuse_trace(options: &DeviceOptions) -> Result<()> {
+/// Refuses a trace of anything but the simulated hardware, which alone has signals.
+pub fn refuse_trace(options: &DeviceOptions) -> Result<()> {
     match &options.trace {
         Some(trace) if options.name != "rtl" => {
             let reason = format!("only the device rtl has signals to record; {:?} has none", options.name);

@@ -15,6 +15,7 @@
 //! | [`rtl`] | the simulated hardware: set-up and opening |
 //! | [`product`] | one matrix product on a device |
 //! | [`session`] | a compiled program on a device: upload, train, evaluate, read back |
+//! | [`lockstep`] | two devices side by side in training, their memories compared, and the search for what makes them differ |
 //! | [`explain`] | error codes in words |
 
 pub mod device;
@@ -22,6 +23,7 @@ pub mod explain;
 pub mod faults;
 pub mod framing;
 pub mod link;
+pub mod lockstep;
 pub mod log;
 pub mod product;
 pub mod rate;

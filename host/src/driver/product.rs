@@ -158,10 +158,10 @@ pub fn one(
     link.drain()?;
     link.phase("multiplying");
     let deadline = super::session::deadline(c.predicted.cycles * repeat as u64);
-    device.recording.iter().for_each(|r| r.product_begins());
+    device.recording.iter().for_each(|r| r.request_begins());
     let ticket = link.run(0, deadline, &Registers::default())?;
     let reply = link.run_reply(ticket)?;
-    device.recording.iter().for_each(|r| r.product_ends());
+    device.recording.iter().for_each(|r| r.request_ends());
     link.phase("reading the product");
     let bytes = link.read(block(&c.out))?;
     let elements = if spec.half_out {

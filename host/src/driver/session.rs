@@ -89,8 +89,8 @@ impl Score {
 
 /// One pass of a training step.
 #[derive(Clone, Copy)]
-struct Work<'o> {
-    phase: usize,
+pub(super) struct Work<'o> {
+    pub(super) phase: usize,
     pass: usize,
     /// Rows of the data set.
     rows: &'o [usize],
@@ -280,7 +280,7 @@ impl Session {
     }
 
     /// The passes of all steps over these rows.
-    fn work<'o>(&self, order: &'o [usize]) -> Vec<Work<'o>> {
+    pub(super) fn work<'o>(&self, order: &'o [usize]) -> Vec<Work<'o>> {
         let phases = &self.compiled.phases;
         let batch = self.compiled.batch as usize;
         // every phase goes through the same batches
@@ -303,7 +303,7 @@ impl Session {
     }
 
     /// A pass that does not end its phase's update has its gradients accumulated in the update's place.
-    fn step_request(&self, work: &Work, hyper: Hyper) -> StepRequest {
+    pub(super) fn step_request(&self, work: &Work, hyper: Hyper) -> StepRequest {
         let phase = &self.compiled.phases[work.phase];
         let compute = phase.passes[work.pass].segment;
         let update = if work.more { phase.accumulate.unwrap_or(phase.update) } else { phase.update };
@@ -335,8 +335,14 @@ impl Session {
         Registers { address, scalar: Vec::new() }
     }
 
+    /// A pass has been done by requests that were not made here; what the next one trains on goes into the other slot.
+    pub(super) fn pass_done(&mut self, work: &Work, outcome: Outcome) {
+        self.slot ^= 1;
+        self.updates[work.phase] += u64::from(outcome == Outcome::Updated);
+    }
+
     /// Sends what a pass trains on into its current slot, and what dropouts keep of it.
-    fn send_to_train(&mut self, rows: &Rows, work: &Work) -> Result<()> {
+    pub(super) fn send_to_train(&mut self, rows: &Rows, work: &Work) -> Result<()> {
         let phases = &self.compiled.phases;
         // passes and their dropouts are numbered through the whole step, so that each has random numbers of its own
         let before = phases[..work.phase].iter().flat_map(|p| &p.passes).chain(&phases[work.phase].passes[..work.pass]);

@@ -1,4 +1,4 @@
-//! Recording the hardware's signals over a window: cycles, steps of training, or one product.
+//! Recording the hardware's signals over a window: cycles, steps of training, or one request.
 
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ pub enum Span {
     Cycles(Range<u64>),
     /// Steps of training, the last one included, counted from 1 over the whole run: each from its request to its reply.
     Steps(RangeInclusive<u64>),
-    /// A product, from its request to its reply.
-    Product,
+    /// A product, or a piece of a program: from its request to its reply.
+    Request,
 }
 
 /// A moment as the command line has it: `1200` or `step:12`.
@@ -86,7 +86,7 @@ impl Recording {
         let switch = Switch::default();
         let window = match &options.span {
             Span::Cycles(range) => Window::Cycles(range.clone()),
-            Span::Steps(_) | Span::Product => Window::Switched(switch.clone()),
+            Span::Steps(_) | Span::Request => Window::Switched(switch.clone()),
         };
         Ok((Recording { span: options.span.clone(), switch }, Trace { path: options.path.clone(), window }))
     }
@@ -110,16 +110,16 @@ impl Recording {
         }
     }
 
-    /// A product is about to be requested.
-    pub fn product_begins(&self) {
-        if self.span == Span::Product {
+    /// What [`Span::Request`] is about is about to be requested.
+    pub fn request_begins(&self) {
+        if self.span == Span::Request {
             self.switch.begin();
         }
     }
 
-    /// A product has been answered.
-    pub fn product_ends(&self) {
-        if self.span == Span::Product {
+    /// It has been answered.
+    pub fn request_ends(&self) {
+        if self.span == Span::Request {
             self.switch.end();
         }
     }

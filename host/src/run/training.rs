@@ -55,6 +55,15 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     Ok((model, data))
 }
 
+/// Where a run's weights start.
+pub(crate) fn initial_weights(options: &TrainOptions, model: &Model) -> Weights {
+    let mut masters = initialize(&model.graph, options.seed);
+    if options.master == Master::Half {
+        masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+    }
+    Weights { masters, state: Vec::new() }
+}
+
 /// A model from its notation, from a file that holds it, from a model file (`.toml`), or from a model file's text.
 pub fn parse_model(spec: &str) -> Result<Model> {
     let (text, file) = model_text(spec)?;
@@ -187,13 +196,7 @@ impl<'a> Run<'a> {
         let start = Position::start(of_phases.len());
         let (weights, scalers, position) = match resumed {
             Some(r) => (r.weights, r.scalers, r.position),
-            None => {
-                let mut masters = initialize(&model.graph, options.seed);
-                if options.master == Master::Half {
-                    masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
-                }
-                (Weights { masters, state: Vec::new() }, vec![options.scaler(); of_phases.len()], start.clone())
-            }
+            None => (initial_weights(options, &model), vec![options.scaler(); of_phases.len()], start.clone()),
         };
         progress.phase("uploading program and parameters");
         let mut session = Session::start(device, compiled, &weights, &scalers, data.scale)?;

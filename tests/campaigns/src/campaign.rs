@@ -24,6 +24,18 @@ pub struct Options {
     pub command: String,
 }
 
+impl Options {
+    /// Refuses options under which no case would be checked: that is no pass.
+    pub fn refuse_nothing(&self) -> Result<(), CampaignError> {
+        let bad = |what, reason| Err(CampaignError::Value { what, value: 0, reason });
+        match (self.threads, self.every) {
+            (0, _) => bad("--threads", "nothing would be checked"),
+            (_, 0) => bad("--every", "1 checks every case"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Why a campaign did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum CampaignError {
@@ -98,7 +110,19 @@ pub trait Cases: Sync {
     fn read(&self, _got: &mut [u64]) {}
 }
 
-/// One row of a table.
+/// One row of a campaign's table.
+pub trait TableRow: fmt::Display + Serialize {
+    /// The table's header, but for threads and seconds.
+    const COLUMNS: &'static str;
+    /// The row under it.
+    fn cells(&self) -> String;
+    /// What makes the campaign fail.
+    fn differences(&self) -> u64;
+    /// Seconds of real time.
+    fn seconds(&self) -> f64;
+}
+
+/// One row of the table of a unit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub name: String,
@@ -158,24 +182,25 @@ const BLOCK: u64 = 1 << 15;
 /// Differences that are printed.
 const SHOWN: u64 = 20;
 
-/// Runs all cases through a unit.
-pub fn check(unit: &Unit, cases: &dyn Cases, options: &Options) -> Result<Row, CampaignError> {
-    let bad = |what, value, reason| Err(CampaignError::Value { what, value, reason });
-    if options.threads == 0 {
-        return bad("--threads", 0, "nothing would be checked");
-    }
-    if options.every == 0 {
-        return bad("--every", 0, "1 checks every case");
-    }
-    let total = cases.count().div_ceil(options.every);
-    if total == 0 {
-        return bad("the number of cases", 0, "no case is no pass");
-    }
-    let begun = Instant::now();
+/// A bar on stderr for so many cases.
+pub fn progress(name: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
     let style = "{prefix:<16} {bar:30} {percent:>3} %  {per_sec}  {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
-    bar.set_prefix(cases.name());
+    bar.set_prefix(name.to_string());
+    bar
+}
+
+/// Runs all cases through a unit.
+pub fn check(unit: &Unit, cases: &dyn Cases, options: &Options) -> Result<Row, CampaignError> {
+    options.refuse_nothing()?;
+    let total = cases.count().div_ceil(options.every);
+    if total == 0 {
+        let (what, reason) = ("the number of cases", "no case is no pass");
+        return Err(CampaignError::Value { what, value: 0, reason });
+    }
+    let begun = Instant::now();
+    let bar = progress(&cases.name(), total);
     let next = AtomicU64::new(0);
     let row = Mutex::new(Row {
         name: cases.name(),
@@ -254,26 +279,36 @@ pub fn check(unit: &Unit, cases: &dyn Cases, options: &Options) -> Result<Row, C
     Ok(row)
 }
 
+impl TableRow for Row {
+    const COLUMNS: &'static str = "name,cases,nan,infinite,subnormal,zero,normal,differences,seed,design_sha256";
+    fn cells(&self) -> String {
+        format!(
+            "\"{}\",{},{},{},{},{},{},{},{},{}",
+            self.name,
+            self.cases,
+            self.nan,
+            self.infinite,
+            self.subnormal,
+            self.zero,
+            self.normal,
+            self.differences,
+            self.seed,
+            self.design_sha256
+        )
+    }
+    fn differences(&self) -> u64 {
+        self.differences
+    }
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+}
+
 /// Writes the table of a campaign, in place of the last one.
-pub fn write(name: &str, rows: &[Row], options: &Options) -> Result<PathBuf, CampaignError> {
-    let mut text = format!("# {}\n", options.command);
-    text += "name,cases,nan,infinite,subnormal,zero,normal,differences,seed,design_sha256,threads,seconds\n";
+pub fn write<R: TableRow>(name: &str, rows: &[R], options: &Options) -> Result<PathBuf, CampaignError> {
+    let mut text = format!("# {}\n{},threads,seconds\n", options.command, R::COLUMNS);
     for r in rows {
-        text += &format!(
-            "\"{}\",{},{},{},{},{},{},{},{},{},{},{:.1}\n",
-            r.name,
-            r.cases,
-            r.nan,
-            r.infinite,
-            r.subnormal,
-            r.zero,
-            r.normal,
-            r.differences,
-            r.seed,
-            r.design_sha256,
-            options.threads,
-            r.seconds
-        );
+        text += &format!("{},{},{:.1}\n", r.cells(), options.threads, r.seconds());
     }
     let failed = |path: &Path| {
         let path = path.to_path_buf();

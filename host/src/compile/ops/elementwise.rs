@@ -9,32 +9,43 @@ use crate::graph::{NodeId, Op};
 use systole_isa::flag;
 use systole_isa::instr::VectorOp;
 
-/// Below this the tangent is a polynomial, since `2·sigmoid(2x) − 1` cancels.
-const SMALL: f32 = 0.25;
-/// `tanh x = x + x³·P(x²)`, highest power first; error below 4e-7 of the result for |x| ≤ [`SMALL`].
-const TANH: [f32; 3] = [-17.0 / 315.0, 2.0 / 15.0, -1.0 / 3.0];
-/// The sigmoid's argument is cut here; beyond, FP16 sees 0 or 1 anyway.
+/// Up to here the tangent is a polynomial, since `1 − 2/(1 + e^(2x))` cancels.
+const SMALL: f32 = 0.625;
+/// `tanh x = x + x³·P(x²)` for |x| ≤ [`SMALL`], highest power first: Cephes' tanhf.
+const TANH: [f32; 5] = [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
+/// Exponents are cut here; beyond, FP16 sees 0 or 1 anyway.
 const LIMIT: f32 = 80.0;
 
-/// `1/(1 + e^(−factor·x))`, FP32.
-pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd, factor: f32) -> Nd {
+/// `1/(1 + e^x)` of an FP32 tensor, which is overwritten.
+fn logistic(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
+    e.op(label, VectorOp::Min, [Arg::X(x.clone()), Arg::F(LIMIT), NONE], x);
+    let p = e.function(label, &exp(ExpRange::Full), x);
+    e.mad(label, Arg::X(p), ONE, ONE, x);
+    e.function(label, &reciprocal(), x)
+}
+
+/// `1/(1 + e^(−x))`, FP32.
+pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
     let t = e.dense(&format!("{label} argument"), 0, &x.dims);
-    e.mad(label, Arg::X(x.clone()), Arg::F(-factor), NONE, &t);
-    e.op(label, VectorOp::Min, [Arg::X(t.clone()), Arg::F(LIMIT), NONE], &t);
-    let p = e.function(label, &exp(ExpRange::Full), &t);
-    e.mad(label, Arg::X(p), ONE, ONE, &t);
-    e.function(label, &reciprocal(), &t)
+    e.mad(label, Arg::Neg(x.clone()), ONE, NONE, &t);
+    logistic(e, label, &t)
 }
 
 /// Hyperbolic tangent, FP32.
 pub(super) fn tanh(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
-    let s = sigmoid(e, label, x, 2.0);
-    let (big, small) = (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
+    let t = e.dense(&format!("{label} argument"), 0, &x.dims);
+    e.mad(label, Arg::Abs(x.clone()), Arg::F(2.0), NONE, &t);
+    let r = logistic(e, label, &t);
+    let (big, small) =
+        (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
     let square = e.dense(&format!("{label} square"), 0, &x.dims);
-    e.mad(label, Arg::X(s), Arg::F(2.0), Arg::F(-1.0), &big);
+    e.mad(label, Arg::X(r), Arg::F(-2.0), ONE, &big);
+    e.op(label, VectorOp::SelectNegative, [Arg::X(x.clone()), Arg::Neg(big.clone()), Arg::X(big.clone())], &big);
     e.mad(label, Arg::X(x.clone()), Arg::X(x.clone()), NONE, &square);
     e.mad(label, Arg::X(square.clone()), Arg::F(TANH[0]), Arg::F(TANH[1]), &small);
-    e.mad(label, Arg::X(small.clone()), Arg::X(square.clone()), Arg::F(TANH[2]), &small);
+    for &a in &TANH[2..] {
+        e.mad(label, Arg::X(small.clone()), Arg::X(square.clone()), Arg::F(a), &small);
+    }
     e.mad(label, Arg::X(small.clone()), Arg::X(square.clone()), NONE, &small);
     e.mad(label, Arg::X(small.clone()), Arg::X(x.clone()), Arg::X(x.clone()), &small);
     e.mad(label, Arg::Abs(x.clone()), ONE, Arg::F(-SMALL), &square);
@@ -90,7 +101,7 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
             e.copy(&label, &t, &y);
         }
         Op::Sigmoid => {
-            let t = sigmoid(e, &label, &x, 1.0);
+            let t = sigmoid(e, &label, &x);
             e.copy(&label, &t, &y);
         }
         Op::Add => {

@@ -90,7 +90,7 @@ fn regression(net: &mut Net, e: &mut Emitter, id: NodeId, kind: Regression) {
         }
         Regression::SigmoidBce => {
             // max(x, 0) + log(1 + e^−|x|) − x·y
-            let s = sigmoid(e, "loss sigmoid", &x, 1.0);
+            let s = sigmoid(e, "loss sigmoid", &x);
             e.mad("loss slope", Arg::X(s), ONE, Arg::Neg(y.clone()), &slope);
             let size = e.single("loss size", 0, &x.dims);
             e.mad("loss size", Arg::Abs(x.clone()), Arg::F(-1.0), NONE, &size);

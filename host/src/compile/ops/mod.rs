@@ -9,6 +9,7 @@
 //! | `phase` | what is to be compiled: passes over shared parameters, and who updates which |
 //! | `declare` | tensors of parameters and batches |
 //! | `network` | walks the graphs and their derivatives; segments |
+//! | `function` | one function by itself |
 //! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
@@ -18,6 +19,7 @@ mod dense;
 mod dropout;
 mod elementwise;
 mod emitter;
+mod function;
 mod losses;
 mod network;
 mod norm;
@@ -27,5 +29,6 @@ mod recurrent;
 mod shape;
 mod view;
 
+pub use function::{CompiledFunction, Elementary, function};
 pub(super) use network::network;
 pub(super) use phase::PhaseSpec;

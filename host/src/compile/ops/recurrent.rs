@@ -63,7 +63,7 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
         let sums = e.single(&format!("{label} sums"), 1, &[batch, soft * h]);
         e.mad(&label, Arg::X(gate(&p, 0, soft)), ONE, Arg::X(gate(&by_state, 0, soft)), &sums);
         if lstm {
-            let s = sigmoid(e, &label, &sums, 1.0);
+            let s = sigmoid(e, &label, &sums);
             let g = tanh(e, &label, &gate(&sums, 2, 1));
             for (i, v) in [gate(&s, 0, 1), gate(&s, 1, 1), g.clone(), gate(&s, 3, 1)].iter().enumerate() {
                 e.copy(&label, v, &gate(&kept, i as u32, 1));
@@ -77,7 +77,7 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
             let args = [Arg::X(gate(&s, 3, 1)), Arg::X(tc), NONE];
             e.flagged(&label, Some(flag::FORWARD), VectorOp::Mad, args, &after);
         } else {
-            let rz = sigmoid(e, &label, &sums, 1.0);
+            let rz = sigmoid(e, &label, &sums);
             e.copy(&label, &rz, &gate(&kept, 0, 2));
             let q = gate(&by_state, 2, 1);
             e.copy(&label, &q, &extra.index(0, t));

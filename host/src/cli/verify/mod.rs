@@ -1,0 +1,39 @@
+//! `systole verify`: a device against plain IEEE arithmetic, and against the model.
+//!
+//! | module | what is compared |
+//! |---|---|
+//! | [`gemm`] | products, with `acc += f32(a)·f32(b)` |
+//! | [`functions`] | exp, log and the others as programs, with the model |
+//! | [`lockstep`] | a network in training, with the model |
+//! | `table` | rows of `docs/verification` |
+
+pub mod functions;
+pub mod gemm;
+pub mod lockstep;
+mod table;
+
+use clap::Subcommand;
+
+use crate::error::Result;
+
+pub use functions::{FunctionsCheck, verify_functions};
+pub use gemm::{GemmCheck, verify_gemm};
+pub use lockstep::{LockstepSummary, verify_lockstep};
+
+/// Check the device, bit for bit
+#[derive(Debug, Subcommand)]
+pub(super) enum Verify {
+    Gemm(gemm::GemmArgs),
+    Functions(functions::FunctionsArgs),
+    Lockstep(Box<lockstep::LockstepArgs>),
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Result<()> {
+        match self {
+            Verify::Gemm(a) => a.run(),
+            Verify::Functions(a) => a.run(),
+            Verify::Lockstep(a) => a.run(),
+        }
+    }
+}
