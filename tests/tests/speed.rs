@@ -91,7 +91,7 @@ fn a_training_step_is_fast() {
     let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
     let mut replies: Vec<StepReply> = Vec::new();
-    let order: Vec<usize> = (0..32 * 8).collect();
+    let order: Vec<usize> = (0..32 * 12).collect();
     let hyper = Hyper { lr: 0.05, momentum: 0.9 };
     session
         .train(&data.train, &order, &[hyper], |_, _, phases| {
@@ -99,16 +99,14 @@ fn a_training_step_is_fast() {
             Ok(())
         })
         .expect("training");
-    // the last step has no batch behind it
-    for r in &replies[2..7] {
+    // the first steps fill the pipeline of batches and requests, the last one has no batch behind it
+    for r in &replies[5..11] {
         let segments = r.counters[6];
-        println!("{} cycles from reply to reply, {} from launch to reply, {segments} in segments", r.passed, r.cycles);
+        println!("{} cycles from reply to reply, {segments} in segments", r.passed);
         // how many exactly depends a little on the compiler of the firmware
         assert!(r.passed <= PERIOD_LIMIT, "{}", r.passed);
-        assert!(r.cycles <= 4_200, "{}", r.cycles);
-        // (counters are read a little after the clock, so the two may differ either way)
-        assert!(r.cycles.saturating_sub(segments) * 20 < r.cycles, "firmware is to hide behind the engines");
-        // what firmware takes between compute and the update's launch counts as the segment's
+        assert_eq!(r.passed, r.cycles, "the step was asked for while the one before ran");
+        // batches on their way into memory take cycles from the engines
         assert!(predicted.abs_diff(u64::from(segments)) * 100 <= 10 * predicted);
     }
 }
