@@ -39,6 +39,6 @@ fn the_main_command_learns_the_digits_on_the_hardware() {
 #[test]
 fn a_verification_says_what_it_did_and_how_to_repeat_it() {
     let r = systole(&["verify", "gemm", "--device", "model", "--max", "5", "--all", "--seed", "3", "--json"]);
-    assert_eq!((&r["cases"], &r["lanes"], &r["seed"]), (&500.into(), &8.into(), &3.into()));
+    assert_eq!((&r["cases"], &r["lanes"], &r["seed"]), (&1500.into(), &8.into(), &3.into()));
     assert_eq!(r["command"], "systole verify gemm --device model --lanes 8 --max 5 --all --seed 3");
 }

@@ -84,15 +84,22 @@ impl Manner {
         Manner { times, gaps, stopped }
     }
 
-    /// The program of a product in this manner.
-    fn program(&self, once: &[u32]) -> Vec<u32> {
+    /// The program of a product in this manner; fewer times where no more fit into `room` words.
+    fn program(&self, once: &[u32], room: usize) -> Vec<u32> {
         let (instructions, end) = once.as_chunks::<ENGINE_WORDS>();
         let nop = Instr::Control(Control::Nop).encode();
         let mut gaps = self.gaps.iter().cycle();
         let mut program = Vec::new();
-        for instruction in (0..self.times).flat_map(|_| instructions) {
-            (0..gaps.next().copied().unwrap_or(0)).for_each(|_| program.extend_from_slice(&nop));
-            program.extend_from_slice(instruction);
+        for i in 0..self.times {
+            let mut again = Vec::new();
+            for instruction in instructions {
+                (0..gaps.next().copied().unwrap_or(0)).for_each(|_| again.extend_from_slice(&nop));
+                again.extend_from_slice(instruction);
+            }
+            if i > 0 && program.len() + again.len() + end.len() > room {
+                break;
+            }
+            program.extend(again);
         }
         program.extend_from_slice(end);
         program
@@ -178,7 +185,7 @@ impl Case {
         let expected = self.expected();
         cells(&c.out).zip(&expected).for_each(|(at, &v)| window.set(&mut image, at, v));
 
-        let program = self.manner.program(&c.program);
+        let program = self.manner.program(&c.program, device.info.machine.pmem_words as usize);
         let limit = deadline(c.predicted.cycles * u64::from(self.manner.times));
         let link = &mut device.link;
         link.phase("verifying products");
