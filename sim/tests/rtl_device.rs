@@ -105,7 +105,8 @@ fn the_log_is_readable() {
         }
     }
     println!("{lines:#?}");
-    assert!(lines.iter().any(|l| l.contains("hello: protocol 2, isa 1")), "{lines:?}");
+    let hello = format!("hello: protocol {}, isa {}", systole_isa::PROTOCOL_VERSION, systole_isa::ISA_VERSION);
+    assert!(lines.iter().any(|l| l.contains(&hello)), "{lines:?}");
 }
 
 #[test]
