@@ -265,9 +265,11 @@ impl Session {
     }
 
     /// Whether the request for `next` is known before the outcome of `now`: a learning rate or a bias correction may go by the
-    /// number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself.
+    /// number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself, from end to end.
     fn foreseeable(&self, now: &Work, next: &Work, hypers: &[Hyper]) -> bool {
-        let alone = self.device.recording.as_ref().is_some_and(Recording::watches_steps);
+        let (this, following) = (self.steps + 1, self.steps + 2);
+        let recorded = |r: &Recording| r.has_step(this) || r.has_step(following);
+        let alone = self.device.recording.as_ref().is_some_and(recorded);
         let scalars = |updates| self.scalars(now.phase, hypers[now.phase], updates);
         let updates = self.updates[now.phase];
         !alone && (now.more || next.phase != now.phase || scalars(updates) == scalars(updates + 1))

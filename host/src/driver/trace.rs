@@ -91,14 +91,14 @@ impl Recording {
         Ok((Recording { span: options.span.clone(), switch }, Trace { path: options.path.clone(), window }))
     }
 
-    /// Whether its window is one of steps.
-    pub fn watches_steps(&self) -> bool {
-        matches!(self.span, Span::Steps(_))
+    /// Whether step `number` is in its window.
+    pub fn has_step(&self, number: u64) -> bool {
+        matches!(&self.span, Span::Steps(steps) if steps.contains(&number))
     }
 
     /// Step `number` is about to be requested.
     pub fn step_begins(&self, number: u64) {
-        if matches!(&self.span, Span::Steps(steps) if steps.contains(&number)) {
+        if self.has_step(number) {
             self.switch.begin();
         }
     }
