@@ -61,7 +61,7 @@ pub struct Link {
     cache: [Cached; REPLIES],
     /// Where the next reply is kept.
     oldest: usize,
-    /// A bit for each of the last numbers: its request was executed, and the reply says just that.
+    /// For each of the last numbers: its request was executed, and the reply says just that.
     done: [bool; WINDOW],
     log_seq: u8,
 }
@@ -128,7 +128,7 @@ impl Link {
     }
 
     /// Gives the room of frames up to one that [`Link::end`]s there back, and keeps that of those behind it.
-    pub fn let_go_until<H: Hardware>(&mut self, hw: &mut H, end: u32) {
+    pub fn let_go_until<H: Hardware>(&self, hw: &mut H, end: u32) {
         hw.write(regs::RX_TAIL, end);
     }
 

@@ -229,6 +229,7 @@ impl Hardware for ModelHardware {
     fn log_waiting(&self) -> bool {
         false
     }
+
     fn log_drain(&mut self, _: &mut [u8]) -> (usize, usize) {
         (0, 0)
     }
