@@ -45,7 +45,7 @@ pub(crate) struct Segment {
     pub words: u32,
 }
 
-/// Looks at the segments in flight for each look at anything else, while the next step waits for their end.
+/// Looks at the update in flight for each look at anything else, while the next step waits for its end.
 const EAGER: u32 = 8;
 
 /// A transfer of the mover that a request waits for.
@@ -53,6 +53,8 @@ const EAGER: u32 = 8;
 pub(crate) enum Transfer {
     /// Into a memory: acknowledge, give the frame's room back, which ends at `end` in the ring.
     In { kind: u8, seq: u8, end: u32 },
+    /// Into a memory, and what is queued is the rest of the same request.
+    Part { kind: u8, seq: u8, end: u32 },
     /// Into the transmit ring: commit the frame whose length is known already.
     Out { next_head: u32 },
 }
@@ -68,12 +70,18 @@ pub struct Firmware<H: Hardware> {
     pub(crate) transfer: Option<Transfer>,
     /// The write behind the one that is being transferred.
     pub(crate) queued: Option<requests::Queued>,
+    /// The last two writes of two blocks, and which of them is expected again.
+    pub(crate) pairs: [requests::Pair; 2],
+    pub(crate) turn: usize,
     pub(crate) flight: Option<run::Flight>,
     /// The step after the one in flight, asked for while that one runs.
     pub(crate) prepared: Option<run::Prepared>,
     pub(crate) since: run::Since,
     /// What is to be written before the segments of a request start, the prepared step's where there is one.
     pub(crate) writes: run::Writes,
+    /// The step before was refused, has failed or had a forward pass that was not finite: so are those refused that were asked for
+    /// in good faith behind it.
+    pub(crate) broken: bool,
     /// What went wrong after its request had been answered.
     pub(crate) late: Option<requests::Failure>,
     pub(crate) requests: u32,
@@ -96,10 +104,13 @@ impl<H: Hardware> Firmware<H> {
             overflows: [None; MAX_SCALERS],
             transfer: None,
             queued: None,
+            pairs: [requests::Pair::NONE; 2],
+            turn: 0,
             flight: None,
             prepared: None,
             since: run::Since::default(),
             writes: run::Writes::NONE,
+            broken: false,
             late: None,
             requests: 0,
             rate: baud::Rate::Steady,
@@ -111,7 +122,8 @@ impl<H: Hardware> Firmware<H> {
     pub fn poll(&mut self) -> bool {
         let mut progress = self.poll_transfer();
         // With the next step in hand nothing is more urgent than the end of the update before it.
-        for _ in 0..if self.prepared.is_some() { EAGER } else { 1 } {
+        let updating = self.prepared.is_some() && self.flight.as_ref().is_some_and(|f| f.replied);
+        for _ in 0..if updating { EAGER } else { 1 } {
             if self.poll_flight() {
                 progress = true;
                 break;
@@ -121,6 +133,9 @@ impl<H: Hardware> Firmware<H> {
         // a read's frame is open until its transfer has ended
         let open = matches!(self.transfer, Some(Transfer::Out { .. }));
         progress |= !open && self.poll_request();
+        if !open && !progress {
+            progress = self.link.send_owed(&mut self.hw);
+        }
         if !progress && !open && self.hw.log_waiting() {
             progress = self.link.send_log(&mut self.hw);
         }

@@ -59,8 +59,10 @@ pub struct Link {
     /// NAKs sent so far.
     pub naks: u32,
     cache: [Cached; REPLIES],
-    /// Where the next reply is kept.
-    oldest: usize,
+    /// The request whose reply was kept last and has not been sent.
+    owed: Option<u8>,
+    /// Where the last reply is kept.
+    newest: usize,
     /// For each of the last numbers: its request was executed, and the reply says just that.
     done: [bool; WINDOW],
     log_seq: u8,
@@ -81,7 +83,8 @@ impl Link {
             rx_errors: hw.read(regs::RX_ERRORS),
             naks: 0,
             cache: [Cached { number: NONE, kind: 0, len: 0, words: [0; CACHE_WORDS] }; REPLIES],
-            oldest: 0,
+            owed: None,
+            newest: 0,
             done: [false; WINDOW],
             log_seq: 0,
         }
@@ -163,6 +166,7 @@ impl Link {
             c.number = NONE;
         }
         self.done = [false; WINDOW];
+        self.owed = None;
         self.accept();
     }
 
@@ -196,7 +200,8 @@ impl Link {
     fn tx_room<H: Hardware>(&self, hw: &mut H) -> u32 {
         let used = self.tx_head.wrapping_sub(hw.read(regs::TX_TAIL)) & self.tx_mask;
         // head = tail means empty, so the last word stays free
-        self.tx_mask + 1 - 4 - used
+        let owed = if self.owed.is_some() { 4 + (HEADER + MAX_CACHED_REPLY) as u32 } else { 0 };
+        (self.tx_mask + 1 - 4 - used).saturating_sub(owed)
     }
 
     /// Whether a frame with `content` bytes fits now.
@@ -238,28 +243,43 @@ impl Link {
         self.answer(hw, Kind::Error as u8, seq, &words);
     }
 
-    /// Sends words and keeps them, each at once where it is at hand: the soft core does this once per request.
     fn answer<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, words: &[u32]) {
-        let (mask, number) = (self.tx_mask, self.number(seq));
+        debug_assert!(words.len() <= CACHE_WORDS);
+        if words.is_empty() {
+            self.done[seq as usize % WINDOW] = true;
+            self.put(hw, frame::header(kind, seq, 0), &[]);
+        } else {
+            for (kept, &word) in self.keep(hw, kind, seq, words.len()).iter_mut().zip(words) {
+                *kept = word;
+            }
+            self.send_kept(hw, seq);
+        }
+    }
+
+    /// The place of a reply of `len` words, kind and number as they are sent, to be filled in and sent by [`Link::send_kept`]: the
+    /// soft core has no time to build it elsewhere and copy it. What it held before is still there.
+    pub fn keep<H: Hardware>(&mut self, hw: &mut H, kind: u8, seq: u8, len: usize) -> &mut [u32; CACHE_WORDS] {
+        if let Some(owed) = self.owed.take() {
+            self.send_kept(hw, owed);
+        }
+        let number = self.number(seq);
+        self.newest = (self.newest + 1) % REPLIES;
+        let slot = &mut self.cache[self.newest];
+        (slot.number, slot.kind, slot.len) = (number, kind, len as u8);
+        &mut slot.words
+    }
+
+    /// Sends the reply that was kept last, which is to request `seq`. The caller has made sure that it fits.
+    pub fn send_kept<H: Hardware>(&mut self, hw: &mut H, seq: u8) {
+        let (mask, slot) = (self.tx_mask, &self.cache[self.newest]);
         let mut at = self.tx_head;
         let mut put = |word: u32| {
             hw.tx_word(at, word);
             at = (at + 4) & mask;
         };
-        put((HEADER + 4 * words.len()) as u32);
-        put(u32::from_le_bytes(frame::header(kind, seq, 0)));
-        debug_assert!(words.len() <= CACHE_WORDS);
-        if words.is_empty() {
-            self.done[seq as usize % WINDOW] = true;
-        } else {
-            let slot = &mut self.cache[self.oldest % REPLIES];
-            self.oldest = self.oldest.wrapping_add(1);
-            (slot.number, slot.kind, slot.len) = (number, kind, words.len() as u8);
-            for (kept, &word) in slot.words.iter_mut().zip(words) {
-                *kept = word;
-                put(word);
-            }
-        }
+        put(HEADER as u32 + 4 * u32::from(slot.len));
+        put(u32::from_le_bytes(frame::header(slot.kind, seq, 0)));
+        slot.words.iter().take(slot.len as usize).for_each(|&w| put(w));
         self.tx_head = at;
         hw.write(regs::TX_HEAD, at);
     }
@@ -276,6 +296,23 @@ impl Link {
         let Some(c) = self.cache.iter().find(|c| c.number == number).copied() else { return false };
         self.put(hw, frame::header(c.kind, seq, 0), &c.words[..c.len as usize]);
         true
+    }
+
+    /// Leaves the reply that was kept last, which is to request `seq`, for when nothing else is to be done.
+    pub fn owe(&mut self, seq: u8) {
+        self.owed = Some(seq);
+    }
+
+    /// Sends the reply that is owed, if there is one and it fits.
+    pub fn send_owed<H: Hardware>(&mut self, hw: &mut H) -> bool {
+        let Some(seq) = self.owed else { return false };
+        // (its room is set aside)
+        let sends = self.can_send(hw, 0);
+        if sends {
+            self.owed = None;
+            self.send_kept(hw, seq);
+        }
+        sends
     }
 
     /// Writes length and header of a reply whose `bytes` of bulk the mover will add, but does not commit it. Returns the

@@ -1,12 +1,12 @@
 //! What each request does.
 
 use crate::hardware::Hardware;
-use crate::link::Received;
+use crate::link::{Link, Received};
 use crate::scaler::Scaler;
 use crate::{Firmware, Segment, Transfer, log};
 use systole_isa::frame::{
-    ErrorCode, HEADER, HELLO_MAGIC, Kind, MAX_BULK, MAX_CACHED_REPLY, MAX_SCALERS, MAX_SEGMENTS, NakReason, WINDOW,
-    format, hello, scaler, status,
+    ErrorCode, HEADER, HELLO_MAGIC, Kind, MAX_CACHED_REPLY, MAX_READ, MAX_SCALERS, MAX_SEGMENTS, MAX_WRITE, NakReason,
+    WINDOW, format, hello, scaler, status,
 };
 use systole_isa::operand::Addr;
 use systole_isa::regs::{self, Space};
@@ -15,19 +15,49 @@ use systole_isa::{ISA_VERSION, PROTOCOL_VERSION};
 /// Why a request fails: a code and two details.
 pub(crate) type Failure = (ErrorCode, [u32; 2]);
 
+/// A request fails. Out of the way of those that do not.
+#[cold]
+#[inline(never)]
+pub(crate) fn refuse<T>(code: ErrorCode, first: u32, second: u32) -> Result<T, Failure> {
+    Err((code, [first, second]))
+}
+
 /// A rectangle of elements in a memory, as `Write`, `Read` and `Fill` name it.
 struct Block {
-    space: Space,
     addr: u32,
     count: u32,
     pitch: u32,
 }
 
-/// A checked write that waits for the mover.
-pub(crate) struct Queued {
+/// A block of a write that has been checked: where its data stand in the receive ring, and how the mover takes them.
+struct Source {
     block: Block,
     ring: u32,
     ctrl: u32,
+}
+
+/// How often the end of a write's first block is looked for before it is left to the mover.
+const LOOKS: u32 = 16;
+
+/// A write of two blocks, as it was checked: batches go to the same places again and again, in turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair {
+    /// Bytes of the frame's content; 0: there was none yet.
+    len: u32,
+    /// Body word at which the second block begins.
+    second: usize,
+    /// What describes the blocks.
+    heads: [[u32; 4]; 2],
+    ctrl: [u32; 2],
+}
+
+impl Pair {
+    pub(crate) const NONE: Pair = Pair { len: 0, second: 0, heads: [[0; 4]; 2], ctrl: [0; 2] };
+}
+
+/// What the mover does next.
+pub(crate) struct Queued {
+    source: Source,
     transfer: Transfer,
 }
 
@@ -35,6 +65,13 @@ impl Block {
     fn elements(&self) -> u32 {
         (self.count & 0xffff) * (self.count >> 16)
     }
+}
+
+/// Elements from the first row to the last, where that is more than any memory has: about so many.
+#[cold]
+#[inline(never)]
+fn far(rows: u32, pitch: i32) -> i32 {
+    ((i64::from(rows) - 1) * i64::from(pitch)).clamp(-(1 << 30), 1 << 30) as i32
 }
 
 impl<H: Hardware> Firmware<H> {
@@ -45,15 +82,19 @@ impl<H: Hardware> Firmware<H> {
         if ctrl & 1 != 0 {
             return false;
         }
-        // the mover rests for as short as it can
-        let next = self.queued.take();
+        let (failed, partial) = (ctrl & 2 != 0, matches!(t, Transfer::Part { .. }));
+        // the mover rests for as short as it can; what follows a part belongs to the same request
+        let next = self.queued.take().filter(|_| !(failed && partial));
         self.transfer = next.as_ref().map(|q| q.transfer);
         if let Some(q) = &next {
-            self.start_mover(&q.block, q.ring, q.ctrl);
+            self.start_mover(&q.source);
+            if partial {
+                return true;
+            }
         }
         match t {
-            Transfer::In { kind, seq, end } => {
-                if ctrl & 2 != 0 {
+            Transfer::In { kind, seq, end } | Transfer::Part { kind, seq, end } => {
+                if failed {
                     self.link.fail(&mut self.hw, seq, ErrorCode::OutOfRange, [0, 0]);
                 } else {
                     self.link.reply(&mut self.hw, kind, seq, &[]);
@@ -66,7 +107,7 @@ impl<H: Hardware> Firmware<H> {
             Transfer::Out { next_head } => self.link.commit(&mut self.hw, next_head),
         }
         self.link.let_go(&mut self.hw);
-        self.launch_prepared();
+        self.launch_prepared(None);
         true
     }
 
@@ -79,7 +120,7 @@ impl<H: Hardware> Firmware<H> {
             // what may be got ready beside it
             let ready = match kind {
                 Some(Kind::Step) => self.prepared.is_none(),
-                Some(Kind::Write) => self.queued.is_none() && self.prepared.is_none(),
+                Some(Kind::Write) => self.queued.is_none() && self.prepared.is_none() && !self.two_blocks(&f),
                 _ => false,
             };
             if !ready || self.link.behind(f.seq) != 0 {
@@ -87,7 +128,7 @@ impl<H: Hardware> Firmware<H> {
             }
         }
         let room = match kind {
-            Some(Kind::Read) => HEADER + MAX_BULK,
+            Some(Kind::Read) => HEADER + MAX_READ,
             _ => HEADER + MAX_CACHED_REPLY,
         };
         if !self.link.can_send(&mut self.hw, room) {
@@ -166,6 +207,7 @@ impl<H: Hardware> Firmware<H> {
             _ => Err((ErrorCode::UnknownKind, [f.kind as u32, 0])),
         };
         if let Err((code, detail)) = done {
+            self.broken |= kind == Some(Kind::Step);
             self.link.fail(&mut self.hw, f.seq, code, detail);
         }
         if self.transfer.is_some() {
@@ -179,7 +221,12 @@ impl<H: Hardware> Firmware<H> {
     /// and moments. Nothing that comes behind a step that waits is done before that one has been launched.
     fn may_write(&mut self, f: &Received) -> bool {
         let updating = self.flight.is_some_and(|x| x.replied);
-        self.prepared.is_none() && (!updating || self.word(f, 0) as u8 == Space::Hmem as u8)
+        self.prepared.is_none() && (!updating || self.word(f, 0) as u8 == Space::Hmem as u8 && !self.two_blocks(f))
+    }
+
+    /// Whether a write has two blocks. Such a one waits until the mover is at rest.
+    fn two_blocks(&mut self, f: &Received) -> bool {
+        self.word(f, 0) & format::ANOTHER != 0
     }
 
     pub(crate) fn word(&mut self, f: &Received, i: usize) -> u32 {
@@ -189,13 +236,13 @@ impl<H: Hardware> Firmware<H> {
     /// Checks that a body has exactly `words` words.
     pub(crate) fn exact(&self, f: &Received, words: usize) -> Result<(), Failure> {
         let want = 4 * words as u32;
-        if f.body_len() == want { Ok(()) } else { Err((ErrorCode::BadLength, [f.body_len(), want])) }
+        if f.body_len() == want { Ok(()) } else { refuse(ErrorCode::BadLength, f.body_len(), want) }
     }
 
     /// Checks that a body has at least `words` words.
     pub(crate) fn at_least(&self, f: &Received, words: usize) -> Result<(), Failure> {
         let want = 4 * words as u32;
-        if f.body_len() >= want { Ok(()) } else { Err((ErrorCode::BadLength, [f.body_len(), want])) }
+        if f.body_len() >= want { Ok(()) } else { refuse(ErrorCode::BadLength, f.body_len(), want) }
     }
 
     #[cold]
@@ -242,58 +289,156 @@ impl<H: Hardware> Firmware<H> {
         Ok(())
     }
 
-    /// Reads a block and checks it against its memory's size: words space, address, count, pitch of the body.
-    fn block(&mut self, f: &Received) -> Result<Block, Failure> {
-        let head = self.word(f, 0);
-        let space = Space::from_u8(head as u8).ok_or((ErrorCode::BadSpace, [head, 0]))?;
-        let b = Block { space, addr: self.word(f, 1), count: self.word(f, 2), pitch: self.word(f, 3) };
+    /// Reads a block and checks it against its memory's size. Body words from `at` on: `head`, which has its space in it, and then
+    /// address, count, pitch.
+    #[cold]
+    fn block(&mut self, f: &Received, at: usize, head: u32) -> Result<(Space, Block), Failure> {
+        let Some(space) = Space::from_u8(head as u8) else { return refuse(ErrorCode::BadSpace, head, 0) };
+        let b = Block { addr: self.word(f, at + 1), count: self.word(f, at + 2), pitch: self.word(f, at + 3) };
         let (columns, rows) = (b.count & 0xffff, b.count >> 16);
         if columns == 0 || rows == 0 {
-            return Err((ErrorCode::BadLength, [columns, rows]));
+            return refuse(ErrorCode::BadLength, columns, rows);
         }
+        // (the soft core multiplies bit by bit: rarely, and in 32 bits where that does)
         let (start, size) = match space {
             Space::Hmem => (Addr(b.addr).offset(), self.hw.read(regs::HMEM_WORDS) / 2),
             Space::Smem => (Addr(b.addr).offset(), self.hw.read(regs::SMEM_WORDS) / 2),
             Space::Program => (b.addr, self.hw.read(regs::PMEM_WORDS)),
         };
-        let across = (rows - 1) as i64 * b.pitch as i32 as i64;
-        let low = start as i64 + across.min(0);
-        let high = start as i64 + across.max(0) + columns as i64;
-        if low < 0 || high > size as i64 {
-            return Err((ErrorCode::OutOfRange, [if low < 0 { low as u32 } else { high as u32 }, size]));
+        let pitch = b.pitch as i32;
+        let across = match rows {
+            1 => 0,
+            _ if rows <= 1 << 15 && (-(1 << 15)..=1 << 15).contains(&pitch) => (rows - 1) as i32 * pitch,
+            _ => far(rows, pitch),
+        };
+        if start > size {
+            return refuse(ErrorCode::OutOfRange, start, size);
         }
-        Ok(b)
+        let low = start as i32 + across.min(0);
+        let high = start as i32 + across.max(0) + columns as i32;
+        if low < 0 || high > size as i32 {
+            return refuse(ErrorCode::OutOfRange, if low < 0 { low as u32 } else { high as u32 }, size);
+        }
+        Ok((space, b))
     }
 
-    fn start_mover(&mut self, b: &Block, ring: u32, ctrl: u32) {
-        self.hw.write(regs::MV_RING, ring);
+    fn start_mover(&mut self, s: &Source) {
+        let b = &s.block;
+        self.hw.write(regs::MV_RING, s.ring);
         self.hw.write(regs::MV_ADDR, b.addr);
         self.hw.write(regs::MV_COUNT, b.count);
         self.hw.write(regs::MV_PITCH, b.pitch);
-        self.hw.write(regs::MV_CTRL, ctrl | b.space as u32);
+        self.hw.write(regs::MV_CTRL, s.ctrl);
+    }
+
+    /// The block of a write whose description starts at body word `at`, and the byte of the body behind its data. That the body goes
+    /// so far, the caller checks.
+    #[cold]
+    fn source(&mut self, f: &Received, at: usize) -> Result<(Source, u32), Failure> {
+        self.at_least(f, at + 4)?;
+        let head = self.word(f, at);
+        if at != 0 && head & format::ANOTHER != 0 {
+            return refuse(ErrorCode::BadSpace, head, 0);
+        }
+        let (space, block) = self.block(f, at, head)?;
+        let doublings = match ((head >> 8) as u8, space) {
+            (format::ELEMENTS, Space::Hmem) => 1,
+            (format::ELEMENTS, _) => 2,
+            (format::BYTES, Space::Hmem) => 0,
+            _ => return refuse(ErrorCode::BadSpace, head, 0),
+        };
+        // (so many bytes at least, whatever an element has)
+        let elements = block.elements();
+        if elements > MAX_WRITE as u32 {
+            return refuse(ErrorCode::BadLength, elements, MAX_WRITE as u32);
+        }
+        let ctrl = space as u32 | if doublings == 0 { regs::MV_BYTES | (head >> 16 & 0xff) << 8 } else { 0 };
+        let source = Source { block, ring: self.link.body_offset(f, at + 4), ctrl };
+        Ok((source, 4 * (at as u32 + 4) + (elements << doublings)))
     }
 
     fn write(&mut self, f: &Received) -> Result<(), Failure> {
-        self.at_least(f, 4)?;
-        let b = self.block(f)?;
-        let head = self.word(f, 0);
-        let bytes = match (head >> 8) as u8 {
-            format::ELEMENTS => b.space.element_bytes(),
-            format::BYTES if b.space == Space::Hmem => 1,
-            _ => return Err((ErrorCode::BadSpace, [head, 0])),
-        };
-        let want = 16 + u64::from(b.elements()) * u64::from(bytes);
-        if u64::from(f.body_len()) != want {
-            return Err((ErrorCode::BadLength, [f.body_len(), want as u32]));
+        let turn = self.turn;
+        if self.is_again(f, turn) {
+            self.start_pair(f, turn);
+            return Ok(());
         }
-        let scale = head >> 16 & 0xff;
-        let ctrl = if bytes == 1 { regs::MV_BYTES | scale << 8 } else { 0 };
-        let ring = self.link.body_offset(f, 4);
-        let transfer = Transfer::In { kind: f.kind, seq: f.seq, end: self.link.end(f) };
-        if self.transfer.is_some() {
-            self.queued = Some(Queued { block: b, ring, ctrl, transfer });
+        self.check_write(f)
+    }
+
+    /// Whether a frame is, but for its data, the write of two blocks that was checked so many turns ago.
+    fn is_again(&mut self, f: &Received, turn: usize) -> bool {
+        if f.len != self.pairs[turn].len {
+            return false;
+        }
+        let second = self.pairs[turn].second;
+        for i in 0..4 {
+            let [a, b] = self.pairs[turn].heads;
+            if self.word(f, i) != a[i] || self.word(f, second + i) != b[i] {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Starts a write of two blocks that has been checked.
+    fn start_pair(&mut self, f: &Received, turn: usize) {
+        self.turn = turn ^ 1;
+        let (kind, seq, end) = (f.kind, f.seq, self.link.end(f));
+        let transfer = Transfer::In { kind, seq, end };
+        let p = self.pairs[turn];
+        let source = |link: &Link, at: usize, [_, addr, count, pitch]: [u32; 4], ctrl: u32| Source {
+            ring: link.body_offset(f, at + 4),
+            block: Block { addr, count, pitch },
+            ctrl,
+        };
+        let first = source(&self.link, 0, p.heads[0], p.ctrl[0]);
+        let second = source(&self.link, p.second, p.heads[1], p.ctrl[1]);
+        self.start_mover(&first);
+        // a small one is soon done
+        let mut looks = 0;
+        while self.hw.read(regs::MV_CTRL) & 3 != 0 && looks < LOOKS {
+            looks += 1;
+        }
+        if looks < LOOKS {
+            self.start_mover(&second);
+            self.transfer = Some(transfer);
         } else {
-            self.start_mover(&b, ring, ctrl);
+            self.transfer = Some(Transfer::Part { kind, seq, end });
+            self.queued = Some(Queued { source: second, transfer });
+        }
+    }
+
+    /// A write that does not come again and again as it is: everything is checked.
+    #[cold]
+    #[inline(never)]
+    fn check_write(&mut self, f: &Received) -> Result<(), Failure> {
+        let (first, mut bytes) = self.source(f, 0)?;
+        let at = bytes.div_ceil(4) as usize;
+        let second = if self.two_blocks(f) {
+            let (source, to) = self.source(f, at)?;
+            bytes = to;
+            Some(source)
+        } else {
+            None
+        };
+        if f.body_len() != bytes {
+            return refuse(ErrorCode::BadLength, f.body_len(), bytes);
+        }
+        let transfer = Transfer::In { kind: f.kind, seq: f.seq, end: self.link.end(f) };
+        if let Some(second) = second {
+            let turn = self.turn;
+            let mut heads = [[0; 4]; 2];
+            for i in 0..4 {
+                heads[0][i] = self.word(f, i);
+                heads[1][i] = self.word(f, at + i);
+            }
+            self.pairs[turn] = Pair { len: f.len, second: at, heads, ctrl: [first.ctrl, second.ctrl] };
+            self.start_pair(f, turn);
+        } else if self.transfer.is_some() {
+            self.queued = Some(Queued { source: first, transfer });
+        } else {
+            self.start_mover(&first);
             self.transfer = Some(transfer);
         }
         Ok(())
@@ -303,13 +448,14 @@ impl<H: Hardware> Firmware<H> {
     #[inline(never)]
     fn read(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 4)?;
-        let b = self.block(f)?;
-        let bytes = b.elements().saturating_mul(b.space.element_bytes());
-        if bytes as usize > MAX_BULK {
-            return Err((ErrorCode::BadLength, [bytes, MAX_BULK as u32]));
+        let head = self.word(f, 0);
+        let (space, block) = self.block(f, 0, head)?;
+        let bytes = block.elements().saturating_mul(space.element_bytes());
+        if bytes as usize > MAX_READ {
+            return Err((ErrorCode::BadLength, [bytes, MAX_READ as u32]));
         }
-        let (bulk, next_head) = self.link.open_bulk(&mut self.hw, f.kind, f.seq, bytes);
-        self.start_mover(&b, bulk, regs::MV_TO_RING);
+        let (ring, next_head) = self.link.open_bulk(&mut self.hw, f.kind, f.seq, bytes);
+        self.start_mover(&Source { block, ring, ctrl: space as u32 | regs::MV_TO_RING });
         self.transfer = Some(Transfer::Out { next_head });
         Ok(())
     }
@@ -318,9 +464,11 @@ impl<H: Hardware> Firmware<H> {
     #[inline(never)]
     fn fill(&mut self, f: &Received) -> Result<(), Failure> {
         self.exact(f, 5)?;
-        let b = self.block(f)?;
-        let value = self.word(f, 4);
-        self.start_mover(&b, value, regs::MV_FILL);
+        let head = self.word(f, 0);
+        let (space, block) = self.block(f, 0, head)?;
+        // (what fills stands in the ring offset's place)
+        let ring = self.word(f, 4);
+        self.start_mover(&Source { block, ring, ctrl: space as u32 | regs::MV_FILL });
         self.transfer = Some(Transfer::In { kind: f.kind, seq: f.seq, end: self.link.end(f) });
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use crate::hardware::Hardware;
 use crate::link::Received;
-use crate::requests::Failure;
+use crate::requests::{Failure, refuse};
 use crate::{Firmware, Segment, log};
 use systole_isa::frame::step::Outcome;
-use systole_isa::frame::{ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, MAX_SCALERS, run, step};
+use systole_isa::frame::{ErrorCode, HEADER, Kind, MAX_CACHED_REPLY, MAX_SCALERS, REPLY, run, step};
 use systole_isa::regs::{self, Counter};
 use systole_isa::{AREGS, SREGS, flag, sreg};
 
@@ -17,6 +17,12 @@ const BUSY: u32 = 1 << 16;
 const TRAPPED: u32 = 1 << 18;
 /// Polls of the ABORT register before giving up on it; the hardware needs a few dozen cycles.
 const ABORT_POLLS: u32 = 10_000;
+
+/// How often the end of an update is looked for before its step's reply goes out, which takes longer than a small update.
+const PATIENCE: u32 = 64;
+
+/// Scalar registers that programs only read: what they compute is in those behind.
+const INPUTS: usize = sreg::LOSS;
 
 /// Counters that replies report, in their order.
 const REPORTED: [Counter; 8] = [
@@ -78,6 +84,8 @@ pub(crate) struct Prepared {
     early: bool,
     /// A step was in flight when it was asked for.
     follows: bool,
+    /// The scale that its writes are for.
+    exponent: i32,
     compute: Segment,
     update: Segment,
     /// FP32 1/B.
@@ -106,95 +114,168 @@ impl Since {
 
     /// The same for the reported counters, into `out`.
     fn counters(&mut self, hw: &mut impl Hardware, out: &mut [u32]) {
-        for ((out, before), c) in out.iter_mut().zip(&mut self.counters).zip(REPORTED) {
-            let now = hw.read(regs::COUNTER + 4 * c as u32);
-            *out = now.wrapping_sub(core::mem::replace(before, now));
+        for i in 0..REPORTED.len().min(out.len()) {
+            let now = hw.read(regs::COUNTER + 4 * REPORTED[i] as u32);
+            out[i] = now.wrapping_sub(core::mem::replace(&mut self.counters[i], now));
         }
     }
 }
 
 /// Registers to be written, and with what. There is one list in all, filled in place: it is too large to be moved about.
 pub(crate) struct Writes {
-    list: [(u32, u32); AREGS + SREGS],
+    list: [(u32, u32); AREGS + SREGS + 5],
     len: usize,
+    /// The first ones in the list are address registers: so many.
+    addresses: usize,
+    /// So many of them have been written.
+    done: usize,
+    /// What is known to stand in the scalar registers that only requests write, and in EXP behind them.
+    known: [Option<u32>; INPUTS + 1],
 }
 
 impl Writes {
-    pub(crate) const NONE: Writes = Writes { list: [(0, 0); AREGS + SREGS], len: 0 };
+    pub(crate) const NONE: Writes =
+        Writes { list: [(0, 0); AREGS + SREGS + 5], len: 0, addresses: 0, done: 0, known: [None; INPUTS + 1] };
 
     fn add(&mut self, register: u32, value: u32) -> Result<(), Failure> {
         let room = self.list.len() as u32;
-        *self.list.get_mut(self.len).ok_or((ErrorCode::BadLength, [self.len as u32, room]))? = (register, value);
+        let Some(slot) = self.list.get_mut(self.len) else {
+            return refuse(ErrorCode::BadLength, self.len as u32, room);
+        };
+        *slot = (register, value);
         self.len += 1;
         Ok(())
+    }
+
+    /// Leaves the scalar registers out of the list that hold their values already.
+    fn keep_changes(&mut self) {
+        let all = core::mem::replace(&mut self.len, self.addresses);
+        for i in self.addresses..all {
+            let Some(&(register, value)) = self.list.get(i) else { return };
+            self.change(register, value);
+        }
+    }
+
+    /// Adds a scalar register or EXP, unless it holds the value already.
+    fn change(&mut self, register: u32, value: u32) {
+        let index = if register == regs::EXP { INPUTS } else { (register - regs::SREG) as usize / 4 };
+        if let Some(known) = self.known.get_mut(index) {
+            if *known == Some(value) {
+                return;
+            }
+            *known = Some(value);
+        }
+        if let Some(slot) = self.list.get_mut(self.len) {
+            *slot = (register, value);
+            self.len += 1;
+        }
     }
 }
 
 impl<H: Hardware> Firmware<H> {
     fn segment(&self, index: u32) -> Result<Segment, Failure> {
-        let s = self.segments.get(index as usize).copied().flatten();
-        s.ok_or((ErrorCode::BadSegment, [index, 0]))
+        match self.segments.get(index as usize) {
+            Some(&Some(s)) => Ok(s),
+            _ => refuse(ErrorCode::BadSegment, index, 0),
+        }
     }
 
     /// Checks the (index, value) pairs that a request carries from body word `first` on, and makes them the writes to come.
     fn collect(&mut self, f: &Received, counts: usize, first: usize) -> Result<(), Failure> {
-        self.writes.len = 0;
+        (self.writes.len, self.writes.addresses, self.writes.done) = (0, 0, 0);
         let n = self.word(f, counts);
         let (aregs, sregs) = ((n & 0xff) as usize, (n >> 8 & 0xff) as usize);
         let want = 4 * (first + 2 * (aregs + sregs)) as u32;
         if f.body_len() != want {
-            return Err((ErrorCode::BadLength, [f.body_len(), want]));
+            return refuse(ErrorCode::BadLength, f.body_len(), want);
         }
         for i in 0..aregs + sregs {
             let (low, high, base) = if i < aregs { (1, AREGS, regs::AREG) } else { (0, SREGS, regs::SREG) };
             let index = self.word(f, first + 2 * i);
             if (index as usize) < low || index as usize >= high {
-                return Err((ErrorCode::BadRegister, [index, i as u32]));
+                return refuse(ErrorCode::BadRegister, index, i as u32);
             }
             let value = self.word(f, first + 2 * i + 1);
             self.writes.add(base + 4 * index, value)?;
         }
+        self.writes.addresses = aregs;
         Ok(())
     }
 
-    /// Starts segments, the registers first, and puts them in flight.
-    fn launch(&mut self, seq: u8, work: Work, early: bool, deadline: u32, segments: &[(Segment, u32)]) {
-        for &(register, value) in self.writes.list.iter().take(self.writes.len) {
+    /// Writes registers of the list until the first `until` are done.
+    fn write_registers(&mut self, until: usize) {
+        while self.writes.done < until {
+            let Some(&(register, value)) = self.writes.list.get(self.writes.done) else { return };
             self.hw.write(register, value);
+            self.writes.done += 1;
         }
-        self.hw.write(regs::FLAGS, ALL_FLAGS);
-        let before = self.hw.read(regs::SEG_STATUS) as u8;
-        let launched = self.hw.read(regs::CYCLE_LO);
-        for &(s, unless) in segments {
-            self.hw.write(regs::SEG_ADDR, s.addr);
-            self.hw.write(regs::SEG_PUSH, unless);
-        }
-        let ended = before.wrapping_add(segments.len() as u8);
-        let told = if early { before.wrapping_add(1) } else { ended };
-        self.flight = Some(Flight { seq, work, ended, told, replied: false, deadline, launched });
     }
 
-    /// Launches the step that waits, if there is one, unless another is in flight or its batch is still being moved.
-    #[inline(never)]
-    pub(crate) fn launch_prepared(&mut self) {
-        if self.flight.is_some() || self.transfer.is_some() {
-            return;
+    /// Adds what depends on the loss scale to the writes of the step that waits, unless it is there already.
+    fn arrange(&mut self) {
+        let Some(p) = &mut self.prepared else { return };
+        let scaler = &self.scalers[p.scaler as usize];
+        if p.exponent != scaler.exponent {
+            p.exponent = scaler.exponent;
+            self.writes.change(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(p.inv_batch));
+            self.writes.change(regs::EXP, -scaler.exponent as u32);
         }
-        let Some(p) = &self.prepared else { return };
+    }
+
+    /// Launches the step that waits, if there is one and its batch is not still being moved; `behind` a step whose update is about to
+    /// end, or with nothing in flight. What can be done before that end is: the engines rest for a few cycles only.
+    #[inline(never)]
+    pub(crate) fn launch_prepared(&mut self, behind: Option<&Flight>) -> bool {
+        if self.prepared.is_none() || behind.is_none() && self.flight.is_some() || self.moving() {
+            return false;
+        }
+        self.arrange();
+        let Some(p) = &self.prepared else { return false };
+        let (compute, update) = (p.compute.addr, p.update.addr);
+        let (seq, early, deadline) = (p.seq, p.early, p.deadline);
+        let work = Work::Step { scaler: p.scaler, more: p.more };
+        // once a window has met an overflow there will be no update: what else it computes is for the loss alone
+        let updates = self.overflows[p.scaler as usize].is_none();
         if !p.follows {
             self.since.restart(&mut self.hw);
         }
-        let scaler = &self.scalers[p.scaler as usize];
-        self.hw.write(regs::SREG + 4 * sreg::INV_BATCH as u32, p.inv_batch);
-        self.hw.write(regs::SREG + 4 * sreg::LOSS_SEED as u32, scaler.scaled_bits(p.inv_batch));
-        self.hw.write(regs::EXP, -scaler.exponent as u32);
-        // once a window has met an overflow there will be no update: what else it computes is for the loss alone
-        let segments = [(p.compute, 0), (p.update, NO_UPDATE)];
-        let count = if self.overflows[p.scaler as usize].is_some() { 1 } else { 2 };
-        let work = Work::Step { scaler: p.scaler, more: p.more };
-        let (seq, early, deadline) = (p.seq, p.early, p.deadline);
+        self.write_registers(self.writes.addresses);
+        self.hw.write(regs::SEG_ADDR, compute);
+        let before = match behind {
+            None => self.hw.read(regs::SEG_STATUS) as u8,
+            Some(f) => {
+                let mut looks = 0;
+                while !f.has_ended(self.hw.read(regs::SEG_STATUS)) {
+                    looks += 1;
+                    if looks > PATIENCE {
+                        return false;
+                    }
+                }
+                f.ended
+            }
+        };
+        self.write_registers(self.writes.len);
+        self.hw.write(regs::FLAGS, ALL_FLAGS);
+        self.hw.write(regs::SEG_PUSH, 0);
+        let mut told = before.wrapping_add(1);
+        let mut ended = told;
+        if updates {
+            self.hw.write(regs::SEG_ADDR, update);
+            self.hw.write(regs::SEG_PUSH, NO_UPDATE);
+            ended = before.wrapping_add(2);
+        }
+        if !early {
+            told = ended;
+        }
+        let launched = self.hw.read(regs::CYCLE_LO);
         self.prepared = None;
-        self.launch(seq, work, early, deadline, &segments[..count]);
+        self.flight = Some(Flight { seq, work, ended, told, replied: false, deadline, launched });
+        true
+    }
+
+    /// Whether the mover still works for a request. Whether that one has been answered is another matter.
+    fn moving(&mut self) -> bool {
+        self.transfer.is_some() && (self.queued.is_some() || self.hw.read(regs::MV_CTRL) & 1 != 0)
     }
 
     /// Whether a step may be requested now, to be launched once the one in flight has ended.
@@ -208,23 +289,32 @@ impl<H: Hardware> Firmware<H> {
         let what = self.word(f, step::WHAT);
         let scaler = what as u8;
         if scaler as usize >= MAX_SCALERS {
-            return Err((ErrorCode::BadScaler, [u32::from(scaler), MAX_SCALERS as u32]));
+            return refuse(ErrorCode::BadScaler, u32::from(scaler), MAX_SCALERS as u32);
+        }
+        self.broken &= what & step::CHAINED != 0;
+        if self.broken {
+            return refuse(ErrorCode::NotReady, u32::from(f.seq), 0);
         }
         let compute = self.segment(what >> 8 & 0xff)?;
         let update = self.segment(what >> 16 & 0xff)?;
         self.collect(f, step::WRITES, step::PAIRS)?;
+        let inv_batch = self.word(f, step::INV_BATCH);
         self.prepared = Some(Prepared {
             seq: f.seq,
             scaler,
             more: what & step::MORE != 0,
             early: what & step::EARLY != 0,
             follows: self.flight.is_some(),
+            exponent: i32::MIN,
             compute,
             update,
-            inv_batch: self.word(f, step::INV_BATCH),
+            inv_batch,
             deadline: self.word(f, step::DEADLINE),
         });
-        self.launch_prepared();
+        self.writes.keep_changes();
+        self.writes.change(regs::SREG + 4 * sreg::INV_BATCH as u32, inv_batch);
+        self.arrange();
+        self.launch_prepared(None);
         Ok(())
     }
 
@@ -238,7 +328,16 @@ impl<H: Hardware> Firmware<H> {
         self.collect(f, run::WRITES, run::PAIRS)?;
         let deadline = self.word(f, run::DEADLINE);
         self.since.restart(&mut self.hw);
-        self.launch(f.seq, Work::Run, false, deadline, &[(segment, 0)]);
+        self.write_registers(self.writes.len);
+        self.hw.write(regs::FLAGS, ALL_FLAGS);
+        let ended = (self.hw.read(regs::SEG_STATUS) as u8).wrapping_add(1);
+        let launched = self.hw.read(regs::CYCLE_LO);
+        self.hw.write(regs::SEG_ADDR, segment.addr);
+        self.hw.write(regs::SEG_PUSH, 0);
+        // whatever it writes
+        self.writes.known = Writes::NONE.known;
+        let (seq, work) = (f.seq, Work::Run);
+        self.flight = Some(Flight { seq, work, ended, told: ended, replied: false, deadline, launched });
         Ok(())
     }
 
@@ -262,7 +361,7 @@ impl<H: Hardware> Firmware<H> {
         let status = self.hw.read(regs::SEG_STATUS);
         if flight.replied && flight.has_ended(status) {
             self.flight = None;
-            self.launch_prepared();
+            self.launch_prepared(None);
             return true;
         }
         let trapped = status & TRAPPED != 0;
@@ -297,12 +396,22 @@ impl<H: Hardware> Firmware<H> {
         self.fail_flight(flight, failure);
     }
 
+    /// Takes the step that waits, which will not be launched.
+    #[cold]
+    #[inline(never)]
+    fn take_prepared(&mut self) -> Option<Prepared> {
+        // what it was to write may count as known already
+        self.writes.known = Writes::NONE.known;
+        self.prepared.take()
+    }
+
     /// Tells the host that what was in flight has failed, and that the step behind it will not run. Where the reply has been sent
     /// and no step waits, the next request hears of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn fail_flight(&mut self, flight: &Flight, (code, detail): Failure) {
-        let waiting = self.prepared.take();
+        let waiting = self.take_prepared();
+        self.broken = true;
         if !flight.replied {
             self.link.fail(&mut self.hw, flight.seq, code, detail);
         } else if waiting.is_none() {
@@ -337,39 +446,47 @@ impl<H: Hardware> Firmware<H> {
     }
 
     fn finish_step(&mut self, flight: &Flight, index: usize, more: bool) {
-        let mut w = [0; step::REPLY_WORDS];
         let now = self.hw.read(regs::CYCLE_LO);
-        w[step::CYCLES] = self.since.cycles(now);
-        w[step::END_CYCLE] = now;
-        self.since.counters(&mut self.hw, &mut w[step::COUNTERS..step::COUNTERS + 8]);
-        w[step::LOSS] = self.hw.read(regs::SREG + 4 * sreg::LOSS as u32);
-        w[step::CORRECT] = self.hw.read(regs::SREG + 4 * sreg::CORRECT as u32);
-        w[step::GRAD_NORM] = self.hw.read(regs::SREG + 4 * sreg::GRAD_NORM as u32);
         let flags = self.hw.read(regs::FLAGS);
-        w[step::FLAGS] = flags;
-        w[step::EXPONENT_USED] = self.scalers[index].exponent as u32;
+        let exponent = self.scalers[index].exponent;
         let mut outcome = if more { Outcome::Accumulated } else { Outcome::Updated };
+        let mut place = (0, 0);
         if flags & NO_UPDATE != 0 || self.overflows[index].is_some() {
-            let (what, place) = self.skip(index, flags, more);
-            outcome = what;
-            (w[step::FLAG_PC], w[step::FLAG_ADDR]) = place;
+            (outcome, place) = self.skip(index, flags, more);
         } else if !more {
             self.scalers[index].update(false);
         }
-        w[step::OUTCOME] = outcome as u32;
+        self.broken = outcome == Outcome::SkippedForward;
+        let refused = if self.broken { self.take_prepared() } else { None };
+        // (registers that the next step's products overwrite)
+        let results = [sreg::LOSS, sreg::CORRECT, sreg::GRAD_NORM].map(|r| self.hw.read(regs::SREG + 4 * r as u32));
+        // The step that waits goes first if the update ends about now, for the engines are at rest then.
+        let launched = self.launch_prepared(Some(flight));
+        if !launched && flight.has_ended(self.hw.read(regs::SEG_STATUS)) {
+            self.flight = None;
+            self.launch_prepared(None);
+        } else if let Some(f) = &mut self.flight {
+            f.replied |= !launched;
+        }
         let scaler = &self.scalers[index];
+        let w = self.link.keep(&mut self.hw, Kind::Step as u8 | REPLY, flight.seq, step::REPLY_WORDS);
+        w[step::CYCLES] = self.since.cycles(now);
+        w[step::END_CYCLE] = now;
+        self.since.counters(&mut self.hw, &mut w[step::COUNTERS..step::COUNTERS + 8]);
+        (w[step::LOSS], w[step::CORRECT], w[step::GRAD_NORM]) = results.into();
+        w[step::FLAGS] = flags;
+        (w[step::FLAG_PC], w[step::FLAG_ADDR]) = place;
+        w[step::OUTCOME] = outcome as u32;
+        w[step::EXPONENT_USED] = exponent as u32;
         w[step::EXPONENT_NEXT] = scaler.exponent as u32;
         w[step::SKIPS] = scaler.skips_in_a_row;
         w[step::SKIPS + 1] = scaler.skips;
-        let refused = if outcome == Outcome::SkippedForward { self.prepared.take() } else { None };
-        // The step that waits goes first if the update has ended by now: its engines are at rest.
-        if flight.has_ended(self.hw.read(regs::SEG_STATUS)) {
-            self.flight = None;
-            self.launch_prepared();
-        } else if let Some(f) = &mut self.flight {
-            f.replied = true;
+        if launched {
+            // the batch behind the step that runs now is more urgent
+            self.link.owe(flight.seq);
+        } else {
+            self.link.send_kept(&mut self.hw, flight.seq);
         }
-        self.link.reply(&mut self.hw, Kind::Step as u8, flight.seq, &w);
         if let Some(p) = refused {
             self.link.fail(&mut self.hw, p.seq, ErrorCode::NotReady, [u32::from(flight.seq), 0]);
         }

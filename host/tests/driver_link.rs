@@ -8,7 +8,9 @@ use systole::driver::framing::{Deframer, Event, encode};
 use systole::driver::link::{Link, Timeouts};
 use systole::driver::requests::Block;
 use systole::error::Error;
-use systole_isa::frame::{Content, ErrorCode, HELLO_MAGIC, Kind, MAX_CONTENT, NakReason, REPLIES, REPLY, WINDOW, header, hello};
+use systole_isa::frame::{
+    Content, ErrorCode, HELLO_MAGIC, Kind, MAX_CONTENT, NakReason, REPLIES, REPLY, WINDOW, header, hello,
+};
 use systole_isa::machine::Machine;
 use systole_isa::regs::Space;
 use systole_isa::{ISA_VERSION, PROTOCOL_VERSION};

@@ -18,10 +18,12 @@
 
 /// Header bytes of every content.
 pub const HEADER: usize = 4;
-/// Bulk bytes that one frame may carry.
-pub const MAX_BULK: usize = 1024;
-/// Largest content in bytes.
-pub const MAX_CONTENT: usize = 1088;
+/// Bytes of data that a block of a `Write` may have.
+pub const MAX_WRITE: usize = 2048;
+/// Bytes of data that one `Read` may ask for.
+pub const MAX_READ: usize = 1024;
+/// Largest content in bytes: a block of [`MAX_WRITE`] bytes, and the classes of its rows in front of it.
+pub const MAX_CONTENT: usize = 2304;
 /// CRC bytes behind the content.
 pub const CRC_BYTES: usize = 4;
 /// Set in the kind of a reply.
@@ -55,9 +57,10 @@ pub enum Kind {
     /// Stop engines, empty queues, clear traps and flags. Reply: none of note.
     Abort = 0x02,
     /// Words: `space | format<<8 | scale<<16` (format [`format`]; scale signed 8 bits), address, `row_len | rows<<16`, pitch;
-    /// then data, `row_len·rows` elements contiguous.
+    /// then data, `row_len·rows` elements contiguous, [`MAX_WRITE`] bytes at most. With [`format::ANOTHER`] in the first word a second block
+    /// follows behind them, at a multiple of 4; neither is written unless both are in order.
     Write = 0x10,
-    /// Words as `Write` (format elements). Reply: the data; at most [`MAX_BULK`] bytes.
+    /// Words as `Write` (format elements). Reply: the data; at most [`MAX_READ`] bytes.
     Read = 0x11,
     /// Words: space, address, `row_len | rows<<16`, pitch, value. Fills memory.
     Fill = 0x12,
@@ -132,6 +135,8 @@ pub mod format {
     pub const ELEMENTS: u8 = 0;
     /// Bytes, converted to FP16 times 2^scale (`hmem` only).
     pub const BYTES: u8 = 1;
+    /// Bit of a block's first word: another block follows in the same frame.
+    pub const ANOTHER: u32 = 1 << 24;
 }
 
 /// Words of the reply to `Hello`, in this order (index constants).
@@ -212,10 +217,12 @@ pub mod scaler {
 /// accumulates their gradients in the update's place. The scaler is told at the window's end only, so that the scale stands
 /// still within it; an overflow in any of its steps skips the update at its end.
 ///
+/// An update segment must not use address registers: those of the next step are written while it runs.
+///
 /// One step may be asked for while another runs. It is launched, with the scale that holds by then, as soon as that one's
-/// update has ended, and until then nothing behind it is executed. It is refused ([`ErrorCode::NotReady`](super::ErrorCode)) where
-/// the forward pass of the step before was not finite, and with that step's own error where it failed. Cycles and counters of
-/// its reply count from the reply before.
+/// update has ended, and until then nothing behind it is executed, so that the batch after it may stand in the receive ring already. It is
+/// refused where the forward pass of the step before was not finite, and with that step's own error where it failed; for those
+/// behind it there is [`CHAINED`](step::CHAINED). Cycles and counters of its reply count from the reply before.
 pub mod step {
     /// Request: scaler index | compute segment << 8 | update segment << 16 | [`MORE`] | [`EARLY`].
     pub const WHAT: usize = 0;
@@ -225,6 +232,9 @@ pub mod step {
     /// host and firmware get the next step ready. Until the update has ended every request waits but `Status`, `Abort`, a
     /// `Write` to `hmem` and the next `Step`; should the update fail, the next request is answered with the error.
     pub const EARLY: u32 = 1 << 25;
+    /// Bit of [`WHAT`]: this step was asked for before the one before it was answered. It is refused
+    /// ([`ErrorCode::NotReady`](super::ErrorCode)) where that one was, or has failed, or had a forward pass that was not finite.
+    pub const CHAINED: u32 = 1 << 26;
     /// Request: FP32 `1/B` of this batch (B: valid rows).
     pub const INV_BATCH: usize = 1;
     /// Request: cycles after which the firmware gives up.

@@ -27,7 +27,7 @@ pub mod regs;
 /// Version of the instruction set and register map. A host refuses a device that reports another one.
 pub const ISA_VERSION: u32 = 1;
 /// Version of the link protocol (framing and request kinds).
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The one FP32 NaN that the machine ever writes (a quiet NaN, sign clear, payload zero).
 pub const NAN32: u32 = 0x7fc0_0000;

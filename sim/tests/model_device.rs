@@ -3,7 +3,7 @@
 mod model_client;
 
 use model_client::Client;
-use systole_isa::frame::{ErrorCode, Kind, NakReason, REPLY, run, scaler, step};
+use systole_isa::frame::{ErrorCode, Kind, NakReason, REPLY, format, run, scaler, step};
 use systole_isa::instr::{Control, Gemm, Init, Instr, Mask, Output, Sync, Vector, VectorOp};
 use systole_isa::machine::Machine;
 use systole_isa::operand::{Addr, Base, Dest, Modifiers, Source, View};
@@ -149,6 +149,46 @@ fn memories_round_trip_and_bytes_become_halves() {
     assert_eq!(error[0], ErrorCode::OutOfRange as u32);
 }
 
+/// The two blocks of a write in one frame: three FP16 elements at `half`, five bytes at `byte`.
+fn two_blocks(half: u32, byte: u32) -> [Vec<u8>; 2] {
+    let words = |w: [u32; 4]| w.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
+    [words([format::ANOTHER, half, 3 | 1 << 16, 3]), words([1 << 8, byte, 5 | 1 << 16, 5])]
+}
+
+#[test]
+fn a_write_of_two_blocks_is_whole_or_nothing() {
+    let mut c = Client::new(Machine::DEFAULT);
+    let body = |half: u32, byte: u32, salt: u8| {
+        let [first, second] = two_blocks(half, byte);
+        let halves: Vec<u8> = (1..=6).map(|i| i + salt).chain([0, 0]).collect();
+        [first, halves, second, (0..5).map(|i| i + salt).collect()].concat()
+    };
+    // to two places in turn, as batches go, and to others in between
+    for (round, place) in [0u32, 300, 0, 300, 77, 0, 300, 300, 0].into_iter().enumerate() {
+        let salt = 7 * round as u8;
+        c.send(Kind::Write, &body(place, Addr::new(1, place).0, salt)).expect("written");
+        let pair = |i: u8| u32::from(u16::from_le_bytes([i + salt, i + 1 + salt]));
+        assert_eq!(c.device.peek_half(Addr(place), 3).unwrap(), [1, 3, 5].map(|i| pair(i) as u16));
+        let bytes: Vec<u16> = (0..5).map(|i| half::f16::from_f32(f32::from(i + salt)).to_bits()).collect();
+        assert_eq!(c.device.peek_half(Addr::new(1, place), 5).unwrap(), bytes);
+    }
+    c.ok(Kind::Fill, &[0, 0, 16 | 1 << 16, 16, 0xffff]);
+    let beyond = Machine::DEFAULT.hmem_plane() - 4;
+    let mut third = body(0, 400, 0);
+    third[27] |= 1;
+    let mut short = body(0, 400, 0);
+    short.pop();
+    for (bad, code) in [
+        (body(0, beyond, 0), ErrorCode::OutOfRange),
+        (body(beyond + 2, 0, 0), ErrorCode::OutOfRange),
+        (third, ErrorCode::BadSpace),
+        (short, ErrorCode::BadLength),
+    ] {
+        assert_eq!(c.send(Kind::Write, &bad).expect_err("refused")[0], code as u32);
+        assert_eq!(c.device.peek_half(Addr(0), 16).unwrap(), [0xffff; 16]);
+    }
+}
+
 /// Compute: one product with a flag, loss to its register. Update: smem[0] += 1.
 fn training(c: &mut Client) {
     let gemm = Instr::Gemm(Gemm {
@@ -261,9 +301,15 @@ fn a_step_behind_one_that_fails_does_not_run() {
     let program = [assemble(&while_the_next_comes), assemble(&fails)].concat();
     c.write_words(2, 200, &program);
     c.ok(Kind::Segments, &[2, 200, program.len() as u32, 26, 26]);
-    let done = c.together(&[(Kind::Step, &request), (Kind::Step, &request)]);
+    let chained = [request[0] | step::CHAINED, request[1], request[2], 0];
+    let done = c.together(&[(Kind::Step, &request), (Kind::Step, &chained), (Kind::Step, &chained)]);
     assert_eq!(done[0].as_ref().expect("a step")[step::OUTCOME], step::Outcome::SkippedForward as u32);
-    assert_eq!(done[1].as_ref().expect_err("refused")[0], ErrorCode::NotReady as u32);
+    for refused in &done[1..] {
+        assert_eq!(refused.as_ref().expect_err("refused")[0], ErrorCode::NotReady as u32);
+    }
+    // even when everything else has been answered; one that is asked for anew runs
+    assert_eq!(c.request(Kind::Step, &chained).expect_err("refused")[0], ErrorCode::NotReady as u32);
+    assert_eq!(c.ok(Kind::Step, &request)[step::OUTCOME], step::Outcome::SkippedForward as u32);
     // it never ends
     let endless = assemble(&[control(Control::Loop(u32::MAX)), control(Control::Nop), control(Control::EndLoop)]);
     c.write_words(2, 200, &endless);

@@ -64,6 +64,19 @@ fn every_memory_gives_back_what_it_got() {
     c.request(Kind::Write, &[1 << 8 | 0xf8 << 16, 40, 4 | 1 << 16, 4], &[0, 1, 128, 255]).unwrap();
     let got = c.request(Kind::Read, &[0, 40, 4 | 1 << 16, 4], &[]).unwrap().words();
     assert_eq!(got, [0x1c00_0000, 0x3bf8_3800]);
+    // two blocks in a frame, again and again: halves at 40, then bytes in the other plane
+    for round in 0..5u8 {
+        let mut body: Vec<u8> = vec![round + 1; 6];
+        body.extend([0, 0]);
+        body.extend([1 << 8, 1 << 19 | 40, 2 | 1 << 16, 2].iter().flat_map(|w: &u32| w.to_le_bytes()));
+        body.extend([round, 1]);
+        c.request(Kind::Write, &[1 << 24, 40, 3 | 1 << 16, 3], &body).unwrap();
+        let got = c.request(Kind::Read, &[0, 40, 3 | 1 << 16, 3], &[]).unwrap().body;
+        assert_eq!(got, [round + 1; 6]);
+        let got = c.request(Kind::Read, &[0, 1 << 19 | 40, 2 | 1 << 16, 2], &[]).unwrap().body;
+        let halves = [round, 1].map(|b| half::f16::from_f32(f32::from(b)).to_le_bytes());
+        assert_eq!(got, halves.concat());
+    }
 }
 
 #[test]

@@ -76,8 +76,9 @@ fn half(bits: u16) -> f32 {
     if sign == 1 { -magnitude } else { magnitude }
 }
 
-/// Cycles from one step's reply to the next, 64-32-10 at batch 32, everything included.
-const PERIOD_LIMIT: u32 = 5_400;
+/// Cycles from one step's reply to the next, 64-32-10 at batch 32, everything included: 4,192 with the firmware's compiler of the
+/// day. How many exactly depends a little on where that puts the code, for the soft core's cache is smaller than what a step touches.
+const PERIOD_LIMIT: u32 = 4_350;
 
 #[test]
 fn a_training_step_is_fast() {
@@ -99,14 +100,16 @@ fn a_training_step_is_fast() {
             Ok(())
         })
         .expect("training");
-    // the first steps fill the pipeline of batches and requests, the last one has no batch behind it
-    for r in &replies[5..11] {
+    // the first steps fill the pipeline of batches and requests, the last ones have no batch behind them
+    let steady = &replies[4..9];
+    for r in steady {
         let segments = r.counters[6];
         println!("{} cycles from reply to reply, {segments} in segments", r.passed);
-        // how many exactly depends a little on the compiler of the firmware
-        assert!(r.passed <= PERIOD_LIMIT, "{}", r.passed);
         assert_eq!(r.passed, r.cycles, "the step was asked for while the one before ran");
-        // batches on their way into memory take cycles from the engines
-        assert!(predicted.abs_diff(u64::from(segments)) * 100 <= 10 * predicted);
     }
+    let mean = |of: fn(&StepReply) -> u32| steady.iter().map(of).sum::<u32>() / steady.len() as u32;
+    let period = mean(|r| r.passed);
+    assert!(period <= PERIOD_LIMIT, "{period}");
+    let segments = mean(|r| r.counters[6]);
+    assert!(predicted.abs_diff(u64::from(segments)) * 100 <= 3 * predicted, "predicted {predicted}, {segments} taken");
 }

@@ -3,7 +3,7 @@
 
 use systole_isa::instr::{ENGINE_WORDS, Gemm, Instr, Vector};
 use systole_isa::machine::Machine;
-use systole_isa::operand::{Dest, Source};
+use systole_isa::operand::{Dest, Source, View};
 
 /// Which engine executes an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub struct Timing {
     pub occupancy: u64,
     /// From its start until its last result is written.
     pub latency: u64,
+    /// Cycles in which it reads each plane of `hmem`.
+    pub reads: [u64; 2],
 }
 
 /// The model's constants, in cycles.
@@ -89,7 +91,7 @@ impl Cost {
         let (m, k_tiles, n_tiles) = (g.m as u64, (g.k as u64).div_ceil(n), (g.n as u64).div_ceil(n));
         let shared = g.x.base.areg == 0 && g.w.base.areg == 0 && g.x.base.addr.plane() == g.w.base.addr.plane();
         let round = n * self.adder_latency + self.reinject;
-        let mut stream = 0;
+        let (mut stream, mut rows_streamed, mut tiles_loaded) = (0, 0, 0);
         for m0 in (0..m).step_by(g.m_block as usize) {
             let rows = (g.m_block as u64).min(m - m0);
             let tile = if shared { rows + n } else { rows.max(n) };
@@ -97,10 +99,20 @@ impl Cost {
                 let tiles = (g.n_group as u64).min(n_tiles - n0);
                 let step = (tiles * tile).max(if k_tiles > 1 { round } else { 0 });
                 stream += step * (k_tiles - 1) + tiles * tile;
+                rows_streamed += k_tiles * tiles * rows;
+                tiles_loaded += k_tiles * tiles;
             }
         }
         let occupancy = stream + self.matrix_gap;
-        Timing { occupancy, latency: occupancy + n * self.adder_latency + 2 * n + self.matrix_latency }
+        let mut reads = [0; 2];
+        // (a batch's slot is named by a register; the plan keeps it out of the other operand's plane)
+        let plane = |v: &View, other: &View| match v.base.areg {
+            0 => v.base.addr.plane() as usize,
+            _ => 1 - other.base.addr.plane() as usize,
+        };
+        reads[plane(&g.x, &g.w)] += rows_streamed;
+        reads[plane(&g.w, &g.x)] += n * tiles_loaded;
+        Timing { occupancy, latency: occupancy + n * self.adder_latency + 2 * n + self.matrix_latency, reads }
     }
 
     /// A vector instruction: one cycle per vector, more where two operands share a plane's port.
@@ -119,7 +131,16 @@ impl Cost {
         let wait = if v.recurrent { self.vector_latency } else { 0 };
         let occupancy = self.vector_gap + v.rows as u64 * (per_row + wait);
         let half = v.copy.is_some() || matches!(v.d, Dest::Hmem(_));
-        Timing { occupancy, latency: occupancy + self.vector_latency + if half { self.to_half } else { 0 } }
+        let mut reads = [0; 2];
+        for s in [v.x, v.y, v.z] {
+            if let Source::Hmem(view, _) = s
+                && view.base.areg == 0
+            {
+                reads[view.base.addr.plane() as usize] +=
+                    v.rows as u64 * (v.cols as u64).div_ceil(self.machine.vector_lanes as u64);
+            }
+        }
+        Timing { occupancy, latency: occupancy + self.vector_latency + if half { self.to_half } else { 0 }, reads }
     }
 
     /// The blocking `(m_block, n_group)` of an m×k×n product with the fewest cycles, in `room` accumulator rows; ties prefer
@@ -154,6 +175,8 @@ pub struct Pipeline {
     engine: [u64; 2],
     /// Per engine: completion times, in order.
     done: [Vec<u64>; 2],
+    /// What the matrix engine reads, which goes first: from when to when, and for how many of these cycles each plane of `hmem`.
+    products: Vec<(u64, u64, [u64; 2])>,
 }
 
 /// When an instruction starts and is done, in cycles since the segment's start.
@@ -168,7 +191,14 @@ pub struct Span {
 impl Pipeline {
     /// Idle engines.
     pub fn new(cost: Cost) -> Pipeline {
-        Pipeline { cost, fetch: 0, buffer: [0; 2], engine: [0; 2], done: [Vec::new(), Vec::new()] }
+        Pipeline {
+            cost,
+            fetch: 0,
+            buffer: [0; 2],
+            engine: [0; 2],
+            done: [Vec::new(), Vec::new()],
+            products: Vec::new(),
+        }
     }
 
     /// When an instruction for `engine` would start if it were next, its inputs being there at `ready`.
@@ -183,10 +213,43 @@ impl Pipeline {
         let start = self.start(engine, ready);
         self.fetch = self.fetch.max(self.buffer[e]) + self.cost.fetch;
         self.buffer[e] = start;
-        self.engine[e] = start + timing.occupancy;
-        let done = (start + timing.latency).max(self.done[e].last().copied().unwrap_or(0));
+        let mut refused = 0;
+        match engine {
+            Engine::Matrix => self.products.push((start, start + timing.occupancy, timing.reads)),
+            Engine::Vector => refused = self.refused(start, timing),
+        }
+        self.engine[e] = start + timing.occupancy + refused;
+        let done = (start + refused + timing.latency).max(self.done[e].last().copied().unwrap_or(0));
         self.done[e].push(done);
         Span { start, done }
+    }
+
+    /// Cycles for which a vector instruction waits because products read the planes that it wants. They go first, so that one with no
+    /// more rows than lanes leaves nothing of either plane.
+    fn refused(&self, start: u64, timing: Timing) -> u64 {
+        let mut end = start + timing.occupancy;
+        for plane in 0..2 {
+            let (mut at, mut left) = (start, timing.reads[plane]);
+            let recent = self.products.iter().rev().take_while(|p| p.1 > start).collect::<Vec<_>>();
+            for &&(from, to, reads) in recent.iter().rev() {
+                // before it begins every cycle is free
+                let free = from.saturating_sub(at).min(left);
+                (at, left) = (at + free, left - free);
+                if left == 0 {
+                    break;
+                }
+                let (span, since) = (to - from, at.max(from));
+                let free = (to - since) * span.saturating_sub(reads[plane]) / span;
+                if free >= left {
+                    at = since + (left * span).div_ceil(span - reads[plane]);
+                    left = 0;
+                    break;
+                }
+                (at, left) = (to, left - free);
+            }
+            end = end.max(at + left);
+        }
+        end - start - timing.occupancy
     }
 
     /// When everything issued is done.

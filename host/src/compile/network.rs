@@ -25,8 +25,8 @@ const PARTS: [u32; 3] = [1, 2, 4];
 /// Accumulator rows, in eighths, in which weight gradients gather chunk by chunk, so that they need not wait for the last.
 const KEPT: [u32; 4] = [0, 4, 5, 6];
 /// Plans that are scheduled with [`EFFORT`] shaken schedules.
-const FINALISTS: usize = 4;
-const EFFORT: u32 = 60;
+const FINALISTS: usize = 8;
+const EFFORT: u32 = 240;
 /// Chunks of the batch, parts of chunks for the loss, accumulator rows that gather.
 type Plan = (Vec<Part>, Vec<Part>, u32);
 /// Cycles that a vector instruction may lose, waiting for the plane that the matrix engine streams from.

@@ -13,17 +13,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use systole_isa::frame::{self, Content, ErrorCode, Kind, MAX_CONTENT, REPLIES, REPLY, WINDOW};
+use systole_isa::frame::{self, Content, ErrorCode, Kind, MAX_CONTENT, MAX_WRITE, REPLIES, REPLY, WINDOW};
 use systole_sim::port::Port;
 
 use super::explain;
 use super::framing::{Deframer, Event, encode};
 use crate::error::{Error, Result};
 
-/// Bytes outstanding before the device has said how large its receive ring is: half of the smallest legal ring.
-const SMALLEST_BUDGET: usize = 2048;
 /// What the largest frame takes in a ring, with the word that tells a full ring from an empty one.
 const LARGEST_IN_RING: usize = MAX_CONTENT + 8;
+/// What a write takes in a ring beside its data.
+const BESIDE_DATA: usize = 4 + frame::HEADER + 16;
+/// Bytes outstanding before the device has said how large its receive ring is: what the smallest legal ring holds beside one
+/// more frame.
+const SMALLEST_BUDGET: usize = 4096 - LARGEST_IN_RING;
 
 /// How long the link waits for what. Every wait ends.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +224,11 @@ impl Link {
     /// Allows as much to be outstanding as fits into a receive ring of `ring_bytes` beside one more frame.
     pub(super) fn set_ring(&mut self, ring_bytes: usize) {
         self.budget = ring_bytes.saturating_sub(LARGEST_IN_RING).max(SMALLEST_BUDGET);
+    }
+
+    /// Bytes of data for one block of a write: two such blocks may be outstanding, whatever the ring.
+    pub(super) fn longest_write(&self) -> usize {
+        MAX_WRITE.min((self.budget / 2 - BESIDE_DATA) & !63)
     }
 
     /// How many requests may be outstanding now.

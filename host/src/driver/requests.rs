@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use systole_isa::frame::{HELLO_MAGIC, Kind, MAX_BULK, format, hello, run, scaler, status, step};
+use systole_isa::frame::{HEADER, HELLO_MAGIC, Kind, MAX_CONTENT, MAX_READ, format, hello, run, scaler, status, step};
 use systole_isa::machine::Machine;
 use systole_isa::regs::Space;
 use systole_isa::{ISA_VERSION, PROTOCOL_VERSION};
@@ -114,6 +114,8 @@ pub struct StepRequest {
     pub deadline: u32,
     /// The reply may come before the update has ended, see [`step::EARLY`].
     pub early: bool,
+    /// It is asked for before the one before it was answered, see [`step::CHAINED`].
+    pub chained: bool,
     /// Registers to write first.
     pub registers: Registers,
 }
@@ -185,6 +187,11 @@ pub struct Status {
     pub counters: [u32; systole_isa::regs::COUNTERS],
 }
 
+/// Flags of a write whose data are bytes, to be converted to FP16 times 2^`scale`.
+fn byte_format(scale: i8) -> u32 {
+    u32::from(format::BYTES) << 8 | u32::from(scale as u8) << 16
+}
+
 fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
@@ -253,25 +260,46 @@ impl Link {
     /// Writes a block; `data` holds its elements in row-major order in the memory's own size, little endian. Does not wait.
     pub fn write(&mut self, block: Block, data: &[u8]) -> Result<()> {
         let size = block.space.element_bytes() as usize;
-        self.write_pieces(block, data, size, u32::from(format::ELEMENTS) << 8)
+        let bodies = self.bodies(block, data, size, u32::from(format::ELEMENTS) << 8);
+        bodies.iter().try_for_each(|b| self.post(Kind::Write, b))
     }
 
     /// Writes a block of FP16 memory from bytes, each times 2^`scale`. Does not wait.
     pub fn write_bytes(&mut self, block: Block, data: &[u8], scale: i8) -> Result<()> {
-        self.write_pieces(block, data, 1, u32::from(format::BYTES) << 8 | u32::from(scale as u8) << 16)
+        let bodies = self.bodies(block, data, 1, byte_format(scale));
+        bodies.iter().try_for_each(|b| self.post(Kind::Write, b))
     }
 
-    fn write_pieces(&mut self, block: Block, data: &[u8], size: usize, flags: u32) -> Result<()> {
+    /// [`Link::write`] of one block and [`Link::write_bytes`] of another, in one frame less where that has room for both. Does
+    /// not wait.
+    pub fn write_both(&mut self, elements: (Block, &[u8]), bytes: (Block, &[u8], i8)) -> Result<()> {
+        let size = elements.0.space.element_bytes() as usize;
+        let mut bodies = self.bodies(elements.0, elements.1, size, u32::from(format::ELEMENTS) << 8);
+        let mut others = self.bodies(bytes.0, bytes.1, 1, byte_format(bytes.2));
+        if let ([.., last], [next, ..]) = (&mut bodies[..], &mut others[..]) {
+            let padded = last.len().next_multiple_of(4);
+            if HEADER + padded + next.len() <= MAX_CONTENT {
+                last[3] |= (format::ANOTHER >> 24) as u8;
+                last.resize(padded, 0);
+                last.append(&mut others.remove(0));
+            }
+        }
+        bodies.iter().chain(&others).try_for_each(|b| self.post(Kind::Write, b))
+    }
+
+    /// The bodies of the requests that write a block.
+    fn bodies(&self, block: Block, data: &[u8], size: usize, flags: u32) -> Vec<Vec<u8>> {
         assert_eq!(data.len(), size * block.elements(), "data of {block:?}");
         let mut rest = data;
-        for piece in block.pieces((MAX_BULK / size) as u32) {
+        let pieces = block.pieces((self.longest_write() / size) as u32);
+        let body = |piece: Block| {
             let (now, later) = rest.split_at(size * piece.elements());
             rest = later;
             let mut body = bytes(&piece.words(flags));
             body.extend_from_slice(now);
-            self.post(Kind::Write, &body)?;
-        }
-        Ok(())
+            body
+        };
+        pieces.into_iter().map(body).collect()
     }
 
     /// Sets every element of a block to `value` (its low bits). Does not wait.
@@ -290,7 +318,7 @@ impl Link {
         let mut out = Vec::with_capacity(size * block.elements());
         // a window of them in flight, so that the line is never idle
         let mut asked = VecDeque::new();
-        let mut pieces = block.pieces((MAX_BULK / size) as u32).into_iter();
+        let mut pieces = block.pieces((MAX_READ / size) as u32).into_iter();
         loop {
             while asked.len() < self.window() {
                 let Some(piece) = pieces.next() else { break };
@@ -330,7 +358,7 @@ impl Link {
     /// Asks for a training step; [`Link::step_reply`] waits for it.
     pub fn step(&mut self, s: &StepRequest) -> Result<Ticket> {
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-        let how = bit(s.more, step::MORE) | bit(s.early, step::EARLY);
+        let how = bit(s.more, step::MORE) | bit(s.early, step::EARLY) | bit(s.chained, step::CHAINED);
         let what = s.scaler | s.compute << 8 | s.update << 16 | how;
         let mut words = vec![what, s.inv_batch.to_bits(), s.deadline];
         s.registers.append(&mut words);

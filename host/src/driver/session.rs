@@ -3,12 +3,15 @@
 //! The device holds two batches. While it trains on one, the host sends the next into the other, so a step never waits for
 //! its data unless the line is slower than the machine.
 
+use std::collections::VecDeque;
+
 use half::f16;
 use systole_isa::frame::scaler;
 use systole_isa::sreg;
 
 use super::link::Ticket;
 use super::product::{block, upload_program};
+use super::requests::Block;
 use super::requests::{Registers, StepReply, StepRequest};
 use super::trace::Recording;
 use super::{Device, Link};
@@ -23,6 +26,10 @@ use systole_isa::frame::step::Outcome;
 
 /// Every state word of a loss scaler.
 pub type ScalerWords = [u32; scaler::WORDS];
+
+/// Steps that have been requested and not answered, at most: one runs, one waits for its end, and the request for the third
+/// stands in the receive ring with its batch.
+const AHEAD: usize = 4;
 
 /// Cycles after which the firmware gives up something that is predicted to take `cycles`.
 pub fn deadline(cycles: u64) -> u32 {
@@ -193,8 +200,8 @@ impl Session {
     /// last step and its last batch may be smaller. `hypers` are the phases'. `each` is told of every step: its rows and
     /// a reply for every phase, with the sums over its passes. It may stop the training by failing.
     ///
-    /// Where the outcome of a pass changes nothing about the request for the next, that one is made while the pass runs. So one
-    /// more step may be done, and told, after `each` has failed.
+    /// Where the outcome of a pass changes nothing about the request for the next, that one is made while the pass runs, and its
+    /// batch sent. So a few more steps may be done, and told, after `each` has failed.
     ///
     /// # Errors
     /// Those of the link, and the first of `each`. Where a forward pass is not finite, `each` is told at once, with the replies
@@ -208,26 +215,27 @@ impl Session {
     ) -> Result<()> {
         self.device.link.phase("training");
         let work = self.work(order);
-        let Some(first) = work.first() else { return Ok(()) };
-        self.send_to_train(rows, first)?;
         let (mut replies, mut sum, mut replied): (Vec<StepReply>, _, _) = (Vec::new(), None, None);
-        let (mut ahead, mut outcome) = (None, Ok(()));
+        let (mut sent, mut asked, mut tickets) = (0, 0, VecDeque::new());
+        let mut outcome = Ok(());
         let last_phase = self.compiled.phases.len() - 1;
         for (i, now) in work.iter().enumerate() {
-            let ticket = match ahead.take() {
-                Some(ticket) => ticket,
-                None if outcome.is_err() => break,
-                None => self.ask(now, hypers)?,
-            };
-            if let Some(next) = work.get(i + 1).filter(|_| outcome.is_ok()) {
-                self.send_to_train(rows, next)?;
-                if self.foreseeable(now, next, hypers) {
-                    ahead = Some(self.ask(next, hypers)?);
+            while let Some(next) = work.get(asked).filter(|_| outcome.is_ok() && tickets.len() < AHEAD) {
+                // a batch goes out behind the request before it, and is written once that step has been launched
+                if sent == asked {
+                    self.send_to_train(rows, next)?;
+                    sent += 1;
                 }
+                if !self.foreseeable(&work[i..asked], next, hypers) {
+                    break;
+                }
+                tickets.push_back(self.ask(next, hypers, asked > i)?);
+                asked += 1;
             }
+            let Some(ticket) = tickets.pop_front() else { break };
             let mut reply = match self.device.link.step_reply(ticket) {
                 // refused, as it follows a step that failed
-                Err(_) if outcome.is_err() => break,
+                Err(_) if outcome.is_err() => continue,
                 reply => reply?,
             };
             if let Some(before) = replied.replace(reply.end_cycle) {
@@ -254,25 +262,29 @@ impl Session {
         outcome
     }
 
-    /// Requests the step of a pass whose batch has been sent.
-    fn ask(&mut self, work: &Work, hypers: &[Hyper]) -> Result<Ticket> {
+    /// Requests the step of a pass whose batch has been sent; `chained` to one that has not been answered.
+    fn ask(&mut self, work: &Work, hypers: &[Hyper], chained: bool) -> Result<Ticket> {
         if work.phase == 0 && work.first {
             self.device.recording.iter().for_each(|r| r.step_begins(self.steps + 1));
         }
-        let ticket = self.device.link.step(&self.step_request(work, hypers[work.phase]))?;
+        let request = StepRequest { chained, ..self.step_request(work, hypers[work.phase]) };
+        let ticket = self.device.link.step(&request)?;
         self.slot ^= 1;
         Ok(ticket)
     }
 
-    /// Whether the request for `next` is known before the outcome of `now`: a learning rate or a bias correction may go by the
-    /// number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself, from end to end.
-    fn foreseeable(&self, now: &Work, next: &Work, hypers: &[Hyper]) -> bool {
-        let (this, following) = (self.steps + 1, self.steps + 2);
-        let recorded = |r: &Recording| r.has_step(this) || r.has_step(following);
-        let alone = self.device.recording.as_ref().is_some_and(recorded);
-        let scalars = |updates| self.scalars(now.phase, hypers[now.phase], updates);
-        let updates = self.updates[now.phase];
-        !alone && (now.more || next.phase != now.phase || scalars(updates) == scalars(updates + 1))
+    /// Whether the request for `next` is known before the outcomes of those `before` it: a learning rate or a bias correction may
+    /// go by the number of updates. Steps that are recorded are requested one by one, so that a trace shows each by itself, from
+    /// end to end.
+    fn foreseeable(&self, before: &[Work], next: &Work, hypers: &[Hyper]) -> bool {
+        let recorded = |r: &Recording| (0..=before.len() as u64).any(|i| r.has_step(self.steps + 1 + i));
+        if !before.is_empty() && self.device.recording.as_ref().is_some_and(recorded) {
+            return false;
+        }
+        let open = before.iter().filter(|w| w.phase == next.phase && !w.more).count() as u64;
+        let updates = self.updates[next.phase];
+        let scalars = |updates| self.scalars(next.phase, hypers[next.phase], updates);
+        next.more || (1..=open).all(|more| scalars(updates + more) == scalars(updates))
     }
 
     /// A phase's optimizer's scalar registers after so many updates.
@@ -324,6 +336,7 @@ impl Session {
             update,
             more: work.more,
             // the norm that the reply tells is only known after the update
+            chained: false,
             early: !matches!(phase.recipe.clip, Clip::Norm(_)),
             inv_batch: 1.0 / work.window as f32,
             deadline: deadline(cycles),
@@ -377,24 +390,25 @@ impl Session {
         features.resize(width * size, 0);
         // The features last: their transfer ends while firmware answers the step before, and no frame is left to be read
         // before the next request.
-        self.send_classes(pass, batch.iter().map(|&i| rows.labels[i]))?;
-        self.device.link.write_bytes(block(&input), &features, self.scale)
+        let (labels, classes) = self.classes(pass, batch.iter().map(|&i| rows.labels[i]));
+        self.device.link.write_both((labels, &classes), (block(&input), &features, self.scale))
     }
 
     /// Sends a generator's random numbers, of which only the first `valid` rows count.
     fn send_noise(&mut self, pass: &Pass, values: &[f16], valid: usize) -> Result<()> {
-        self.send_classes(pass, (0..valid).map(|_| 0))?;
+        let (labels, classes) = self.classes(pass, (0..valid).map(|_| 0));
+        self.device.link.write(labels, &classes)?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.device.link.write(block(&pass.slots[self.slot].input), &bytes)
     }
 
-    /// Sends the classes of a batch's rows; rows that are missing get none.
-    fn send_classes(&mut self, pass: &Pass, classes: impl ExactSizeIterator<Item = u8>) -> Result<()> {
+    /// The classes of a batch's rows, FP16, and their place; rows that are missing have none.
+    fn classes(&self, pass: &Pass, classes: impl ExactSizeIterator<Item = u8>) -> (Block, Vec<u8>) {
         let labels = pass.slots[self.slot].labels;
         let missing = labels.cols as usize - classes.len();
         let mut bytes: Vec<u8> = classes.flat_map(|c| crate::npy::round_f16(f32::from(c)).to_le_bytes()).collect();
         bytes.extend(crate::npy::round_f16(PADDED_LABEL as f32).to_le_bytes().repeat(missing));
-        self.device.link.write(block(&labels), &bytes)
+        (block(&labels), bytes)
     }
 
     /// Loss and right predictions over all rows, without training.

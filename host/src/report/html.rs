@@ -9,6 +9,9 @@ use super::read::RunData;
 /// Skipped steps that are listed.
 const SKIPS: usize = 40;
 
+/// The configuration's entry that holds the model file's text.
+const MODEL_FILE: &str = "model_file";
+
 const STYLE: &str = include_str!("report.css");
 
 /// The page of a run.
@@ -67,7 +70,15 @@ pub(super) fn page(run: &RunData, pictures: &[(&'static str, String)]) -> String
                     section {
                         h2 { "Configuration" }
                         dl.config {
-                            @for (key, value) in &run.config { div { dt { (key.replace('_', " ")) } dd { (plain(value)) } } }
+                            @for (key, value) in run.config.iter().filter(|(key, _)| *key != MODEL_FILE) {
+                                div { dt { (key.replace('_', " ")) } dd { (plain(value)) } }
+                            }
+                        }
+                    }
+                    @if let Some(Value::String(text)) = run.config.get(MODEL_FILE) {
+                        section {
+                            h2 { "Model file" }
+                            pre.file { (text) }
                         }
                     }
                 }

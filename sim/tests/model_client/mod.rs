@@ -97,6 +97,11 @@ impl Client {
         self.exchange(kind, words, bulk).unwrap_or_else(|e| panic!("{kind:?} failed: {e:x?}"));
     }
 
+    /// A request with a body of bytes.
+    pub fn send(&mut self, kind: Kind, body: &[u8]) -> Result<Vec<u8>, [u32; 3]> {
+        self.exchange(kind, &[], body)
+    }
+
     /// What a `Read` brings.
     pub fn read(&mut self, words: &[u32]) -> Vec<u8> {
         self.exchange(Kind::Read, words, &[]).expect("readable")

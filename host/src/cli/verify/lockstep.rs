@@ -151,8 +151,8 @@ pub fn verify_lockstep(
     let machine = device.info.machine;
     let phases = options.of_phases(&model);
     let recipes: Vec<Recipe> = phases.iter().map(TrainOptions::recipe).collect();
-    let compiled = compile::model(&model, options.batch, &recipes, machine)
-        .map_err(|e| Error::from_compiler(&model.name, e))?;
+    let compiled =
+        compile::model(&model, options.batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))?;
     let weights = initial_weights(options, &model);
     let schedule = options.schedule(data.train.len());
     let scalers = vec![options.scaler(); phases.len()];

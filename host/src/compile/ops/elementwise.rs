@@ -36,8 +36,7 @@ pub(super) fn tanh(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
     let t = e.dense(&format!("{label} argument"), 0, &x.dims);
     e.mad(label, Arg::Abs(x.clone()), Arg::F(2.0), NONE, &t);
     let r = logistic(e, label, &t);
-    let (big, small) =
-        (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
+    let (big, small) = (e.dense(&format!("{label} large"), 0, &x.dims), e.dense(&format!("{label} small"), 1, &x.dims));
     let square = e.dense(&format!("{label} square"), 0, &x.dims);
     e.mad(label, Arg::X(r), Arg::F(-2.0), ONE, &big);
     e.op(label, VectorOp::SelectNegative, [Arg::X(x.clone()), Arg::Neg(big.clone()), Arg::X(big.clone())], &big);
