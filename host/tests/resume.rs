@@ -72,7 +72,8 @@ fn stopped_at_any_step() {
             let stopped = train(&first, &mut StopAfter::new(point)).unwrap_err();
             let folder = folder_of(&stopped, runs.path(), &name);
             let at = Checkpoint::load(&folder.join(FILE)).unwrap().position().unwrap();
-            let asked_for = (point + 1).min(whole.steps);
+            // (so many may have been asked for by then)
+            let asked_for = (point + 3).min(whole.steps);
             assert!((point..=asked_for).contains(&at.steps), "Ctrl-C after step {point} kept step {}", at.steps);
             let resumed = train(&TrainOptions { resume: Some(folder), ..base.clone() }, &mut Silent).unwrap();
             assert_equal(&whole, &resumed, &format!("seed {SEED}, momentum {momentum}, stopped after step {point}"));

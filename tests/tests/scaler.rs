@@ -68,6 +68,7 @@ impl Rig {
                 compute: 0,
                 update: 1,
                 early: false,
+                chained: false,
                 more: false,
                 inv_batch: 1.0,
                 deadline: 1_000_000,

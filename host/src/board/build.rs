@@ -15,6 +15,10 @@ use super::Board;
 use super::report::{Summary, Utilisation};
 use crate::error::{Error, Result};
 
+/// The synthesised design, in its stage's folder.
+const NETLIST: &str = "netlist.json";
+/// The routed design, in its stage's folder.
+const ROUTED: &str = "routed.config";
 /// What each stage may take. Routing a full FPGA takes an hour or two on a slow machine.
 const SYNTHESIS_LIMIT: Duration = Duration::from_secs(2 * 3600);
 const ROUTING_LIMIT: Duration = Duration::from_secs(6 * 3600);
@@ -122,17 +126,26 @@ impl Flow {
         if let Some(reason) = used.excess(&has) {
             return Err(Error::DoesNotFit { what: format!("the design of {}", board.name), reason });
         }
-        let netlist =
-            std::path::absolute(synthesis.folder.join("netlist.json")).map_err(Error::io("find", &synthesis.folder))?;
+        let netlist = synthesis.folder.join(NETLIST);
         let (target, constraints) = (self.target(board), board.constraints());
         let home = self.routing_home(board, synthesis);
         let stage = self.stage("place and route", &home, progress, |dir, progress| {
             write(&dir.join("pins.lpf"), &constraints)?;
             let mut arguments: Vec<String> = target.split(' ').map(String::from).collect();
-            arguments.extend(["--json".into(), netlist.display().to_string()]);
+            bring(&netlist, dir)?;
             arguments.extend(
-                ["--lpf", "pins.lpf", "--textcfg", "routed.config", "--report", "report.json", "--timing-allow-fail"]
-                    .map(String::from),
+                [
+                    "--json",
+                    NETLIST,
+                    "--lpf",
+                    "pins.lpf",
+                    "--textcfg",
+                    ROUTED,
+                    "--report",
+                    "report.json",
+                    "--timing-allow-fail",
+                ]
+                .map(String::from),
             );
             self.run(FpgaTool::Nextpnr, &arguments, dir, ROUTING_LIMIT, progress)
         })?;
@@ -161,23 +174,22 @@ impl Flow {
         }
         new.resize(words, 0);
         let (old, new) = (hex(&placeholder(words)), hex(&new));
-        let config = std::path::absolute(routed.folder.join("routed.config"))
-            .map_err(Error::io("find", &routed.folder))?
-            .display()
-            .to_string();
+        let config = routed.folder.join(ROUTED);
+        let made_of = config.display().to_string();
         let home =
-            self.home(&board.name, "bitstream", &[config.as_bytes(), new.as_bytes(), self.tools.versions.as_bytes()]);
+            self.home(&board.name, "bitstream", &[made_of.as_bytes(), new.as_bytes(), self.tools.versions.as_bytes()]);
         self.stage("bitstream", &home, progress, |dir, progress| {
             write(&dir.join("old.hex"), &old)?;
             write(&dir.join("firmware.hex"), &new)?;
-            let fill = ["-i", &config, "-o", "filled.config", "-f", "old.hex", "-t", "firmware.hex"];
+            bring(&config, dir)?;
+            let fill = ["-i", ROUTED, "-o", "filled.config", "-f", "old.hex", "-t", "firmware.hex"];
             let first = self.run(FpgaTool::Ecpbram, &fill.map(String::from), dir, PACKING_LIMIT, progress)?;
             let filled = std::fs::read(dir.join("filled.config")).unwrap_or_default();
             if std::fs::read(&config).is_ok_and(|routed| routed == filled) {
                 // ecpbram says nothing when it finds nothing to replace
                 return Err(systole_verilator::Error::BadTool {
                     what: "ecpbram",
-                    path: config.clone().into(),
+                    path: config.clone(),
                     reason: "it did not find the firmware RAM in the routed design".into(),
                 });
             }
@@ -362,6 +374,14 @@ pub(super) fn hex(words: &[u32]) -> String {
 
 fn parse_hex(text: &str) -> Option<Vec<u32>> {
     text.split_whitespace().map(|w| u32::from_str_radix(w, 16).ok()).collect()
+}
+
+/// Puts a file of an earlier stage into a stage's own folder, where its tool finds it by name: one in WebAssembly sees another `/tmp`.
+fn bring(file: &Path, folder: &Path) -> systole_verilator::Result<()> {
+    let here = folder.join(file.file_name().unwrap_or_default());
+    std::fs::hard_link(file, &here)
+        .or_else(|_| std::fs::copy(file, &here).map(|_| ()))
+        .map_err(systole_verilator::Error::io("copy", file))
 }
 
 pub(super) fn write(path: &Path, text: &str) -> systole_verilator::Result<()> {

@@ -217,10 +217,14 @@ impl Session {
         let work = self.work(order);
         let (mut replies, mut sum, mut replied): (Vec<StepReply>, _, _) = (Vec::new(), None, None);
         let (mut sent, mut asked, mut tickets) = (0, 0, VecDeque::new());
-        let mut outcome = Ok(());
+        let (mut outcome, mut broken) = (Ok(()), false);
         let last_phase = self.compiled.phases.len() - 1;
         for (i, now) in work.iter().enumerate() {
-            while let Some(next) = work.get(asked).filter(|_| outcome.is_ok() && tickets.len() < AHEAD) {
+            while let Some(next) = work.get(asked).filter(|_| tickets.len() < AHEAD) {
+                // a step that has been begun is finished, or weights of one phase would be ahead of the other's
+                if broken || outcome.is_err() && next.phase == 0 && next.first {
+                    break;
+                }
                 // a batch goes out behind the request before it, and is written once that step has been launched
                 if sent == asked {
                     self.send_to_train(rows, next)?;
@@ -249,7 +253,7 @@ impl Session {
                 self.steps += 1;
                 self.device.recording.iter().for_each(|r| r.step_ends(self.steps));
             }
-            let broken = reply.outcome == Outcome::SkippedForward;
+            broken |= reply.outcome == Outcome::SkippedForward;
             if !now.more || broken {
                 replies.push(total);
             }

@@ -75,6 +75,7 @@ impl Bench {
             update: segment,
             more,
             early: false,
+            chained: false,
             inv_batch: 0.125,
             deadline,
             registers,
