@@ -117,29 +117,25 @@ impl Cost {
 
     /// A vector instruction: one cycle per vector, more where two operands share a plane's port.
     pub fn vector(&self, v: &Vector) -> Timing {
-        let mut ports = [0u64; 4];
+        let vectors = v.rows as u64 * (v.cols as u64).div_ceil(self.machine.vector_lanes as u64);
+        let (mut ports, mut reads) = ([0u64; 4], [0; 2]);
         for s in [v.x, v.y, v.z] {
             match s {
-                Source::Hmem(view, _) => ports[view.base.addr.plane() as usize] += 1,
+                Source::Hmem(view, _) => {
+                    let plane = view.base.addr.plane() as usize;
+                    ports[plane] += 1;
+                    // (which plane a register names is not known)
+                    reads[plane] += if view.base.areg == 0 { vectors } else { 0 };
+                }
                 Source::Smem(view, _) => ports[2 + view.base.addr.plane() as usize] += 1,
                 Source::Imm(_) | Source::Sreg(..) => {}
             }
         }
         let both = matches!((v.d, v.copy), (Dest::Hmem(d), Some(c)) if d.base.addr.plane() == c.base.addr.plane());
         let per_vector = ports.into_iter().max().unwrap_or(0).max(1 + both as u64);
-        let per_row = (v.cols as u64).div_ceil(self.machine.vector_lanes as u64) * per_vector;
         let wait = if v.recurrent { self.vector_latency } else { 0 };
-        let occupancy = self.vector_gap + v.rows as u64 * (per_row + wait);
+        let occupancy = self.vector_gap + vectors * per_vector + v.rows as u64 * wait;
         let half = v.copy.is_some() || matches!(v.d, Dest::Hmem(_));
-        let mut reads = [0; 2];
-        for s in [v.x, v.y, v.z] {
-            if let Source::Hmem(view, _) = s
-                && view.base.areg == 0
-            {
-                reads[view.base.addr.plane() as usize] +=
-                    v.rows as u64 * (v.cols as u64).div_ceil(self.machine.vector_lanes as u64);
-            }
-        }
         Timing { occupancy, latency: occupancy + self.vector_latency + if half { self.to_half } else { 0 }, reads }
     }
 

@@ -11,8 +11,7 @@ use systole_isa::sreg;
 
 use super::link::Ticket;
 use super::product::{block, upload_program};
-use super::requests::Block;
-use super::requests::{Registers, StepReply, StepRequest};
+use super::requests::{Block, Registers, StepReply, StepRequest};
 use super::trace::Recording;
 use super::{Device, Link};
 use crate::compile::optimizer::{Clip, EMA, KEEP};
@@ -27,8 +26,8 @@ use systole_isa::frame::step::Outcome;
 /// Every state word of a loss scaler.
 pub type ScalerWords = [u32; scaler::WORDS];
 
-/// Steps that have been requested and not answered, at most: one runs, one waits for its end, and the request for the third
-/// stands in the receive ring with its batch.
+/// Steps that have been requested and not answered, at most: one has ended and its reply is on its way, one runs, one waits for that
+/// one's end, and the request for the fourth stands in the receive ring with its batch.
 const AHEAD: usize = 4;
 
 /// Cycles after which the firmware gives up something that is predicted to take `cycles`.
@@ -339,8 +338,8 @@ impl Session {
             compute,
             update,
             more: work.more,
-            // the norm that the reply tells is only known after the update
             chained: false,
+            // the norm that the reply tells is only known after the update
             early: !matches!(phase.recipe.clip, Clip::Norm(_)),
             inv_batch: 1.0 / work.window as f32,
             deadline: deadline(cycles),
