@@ -4,7 +4,7 @@
 //!  token ──[0]──[1]── … ──[P_IN + j]───────[P_IN + j + 1] ── … ──[P_OUT + j + 1]
 //!                 │            │ read            │ select              │ write
 //!                 │      acc RAM j ──────────> zero / bias / sum ─> psum_in[j]
-//!                 └─ bias store (N lanes) ─> [j] ─> FP16→FP32 ─┘        psum_out[j] ─> acc RAM j
+//!                 └─ bias store ─> select ─[1 + j]─> FP16→FP32 ┘        psum_out[j] ─> acc RAM j
 //!                                                                          └─[N−1−j]─> sum[j] (lanes aligned)
 //! ```
 
@@ -13,6 +13,7 @@ use crate::float::HalfToSingle;
 use crate::matrix::DelayLine;
 use crate::memory::{Bank, many};
 use rust_hdl_core::prelude::*;
+use rust_hdl_widgets::prelude::*;
 use systole_isa::machine::Machine;
 
 /// Start values, accumulators and de-skew.
@@ -42,7 +43,7 @@ pub struct Columns {
     acc: Vec<Bank>,
     store: Vec<Bank>,
     one: Signal<Local, Bits<16>>,
-    chosen: Vec<Signal<Local, Bits<16>>>,
+    chosen: Vec<DFF<Bits<16>>>,
     skew: Vec<DelayLine<16>>,
     align: Vec<DelayLine<32>>,
     widen: Vec<HalfToSingle>,
@@ -74,7 +75,7 @@ impl Columns {
             psum_out: many(n),
             sum: many(n),
             way: DelayLine::new(p_out(n, l) + n),
-            lead: DelayLine::new(P_IN + 1),
+            lead: DelayLine::new(P_IN),
             reach: many(n),
             land: many(n),
             wide: many(n),
@@ -107,9 +108,10 @@ impl Logic for Columns {
         clock!(self, clock, way, lead);
         self.way.x.next = self.token.val().get_bits::<11>(0);
         self.lead.x.next = self.token.val();
+        // A cycle ahead of the accumulators: memory, selection and conversion are too much for one.
         for p in self._in..(self._in + 1) {
-            self.token_at.next = self.lead.tap[p].val();
-            self.token_then.next = self.lead.tap[p + 1].val();
+            self.token_at.next = self.lead.tap[p - 1].val();
+            self.token_then.next = self.lead.tap[p].val();
         }
         // Biases: vector 0 of the slot per column, or element `row` for all columns.
         self.vec.next = bits::<8>(0);
@@ -135,12 +137,13 @@ impl Logic for Columns {
                         self.store[j].write_data.next = self.wide[j].wide.val();
                         self.wide[j].half.next = self.bias[j].val();
                         self.store[j].write_enable.next = self.bias_we.val();
-                        self.chosen[j].next = self.store[j].read_data.val().get_bits::<16>(0);
+                        self.chosen[j].clock.next = self.clock.val();
+                        self.chosen[j].d.next = self.store[j].read_data.val().get_bits::<16>(0);
                         if self.token_then.val().get_bit(26) {
-                            self.chosen[j].next = self.one.val();
+                            self.chosen[j].d.next = self.one.val();
                         }
                         self.skew[j].clock.next = self.clock.val();
-                        self.skew[j].x.next = self.chosen[j].val();
+                        self.skew[j].x.next = self.chosen[j].q.val();
                         self.widen[j].half.next = self.skew[j].tap[j].val();
                         self.widen[j].offset.next = bits::<8>(0);
                         self.acc[j].clock.next = self.clock.val();
