@@ -78,7 +78,7 @@ pub struct Tally {
     pub above_1: u64,
     /// Judged results more than 2 ulp off.
     pub above_2: u64,
-    /// Judged results further off than the function's [`Elementary::ulps`]: failures.
+    /// Judged results further off than the function's [`Elementary::ULPS`]: failures.
     pub above_limit: u64,
     /// Promises that were not kept: failures.
     pub broken: u64,
@@ -90,7 +90,7 @@ impl Tally {
         self.nearest += u64::from(ulp <= 0.5);
         self.above_1 += u64::from(ulp > 1.0);
         self.above_2 += u64::from(ulp.is_nan() || ulp > 2.0);
-        self.above_limit += u64::from(ulp.is_nan() || ulp > which.ulps());
+        self.above_limit += u64::from(ulp.is_nan() || ulp > Elementary::ULPS);
         self.single.meet(ulp, at);
     }
 
@@ -104,7 +104,7 @@ impl Tally {
                 let near = |border: f64| (fast - border).abs() <= SLACK;
                 // (no function gets by with less than half an ulp: up to there, the largest error needs no exactness)
                 let largest = fast > self.single.ulp.max(0.5) - SLACK;
-                let doubtful = largest || near(0.5) || near(1.0) || near(2.0) || near(which.ulps());
+                let doubtful = largest || near(0.5) || near(1.0) || near(2.0) || near(Elementary::ULPS);
                 let exactly = || exact_error(value.into(), &exact(which, x), SINGLE);
                 self.close(which, if doubtful && value.is_finite() { exactly() } else { fast }, x.to_bits());
             }
@@ -264,7 +264,7 @@ impl Likes {
             Promise::Finite => value.is_finite(),
             Promise::NotAbove => {
                 let truth = quick(which, x.into());
-                value >= 0.0 && (f64::from(value) <= truth || quick_error(value, truth) <= which.ulps())
+                value >= 0.0 && (f64::from(value) <= truth || quick_error(value, truth) <= Elementary::ULPS)
             }
         }
     }

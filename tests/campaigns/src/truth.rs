@@ -18,7 +18,7 @@ pub const SLACK: f64 = 1.0 / (1 << 20) as f64;
 /// What is promised of a function's result for an argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Promise {
-    /// At most [`Elementary::ulps`] from the truth.
+    /// At most [`Elementary::ULPS`] from the truth.
     Close,
     /// The same bits as for this argument.
     Like(f32),
@@ -47,7 +47,7 @@ pub fn promise(f: Elementary, x: f32) -> Promise {
         Elementary::Exp if x > 88.3 => Promise::Like(88.3),
         Elementary::ExpNonPositive if x > 0.0 => Promise::Nothing,
         Elementary::Exp | Elementary::ExpNonPositive if x < -87.0 => Promise::Like(-87.0),
-        Elementary::Sigmoid if x < -80.0 => Promise::Like(-80.0),
+        Elementary::Sigmoid if x < -87.0 => Promise::Like(-87.0),
         Elementary::Log if !(x.is_normal() && x > 0.0) => Promise::Finite,
         Elementary::Reciprocal if !x.is_finite() => Promise::NotFinite,
         Elementary::Reciprocal if !normal(-125, 125)(x.abs()) => Promise::Nothing,

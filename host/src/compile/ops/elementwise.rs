@@ -3,7 +3,7 @@
 use super::emitter::Emitter;
 use super::network::Net;
 use super::view::{Arg, NONE, Nd, ONE};
-use crate::compile::functions::{ExpRange, exp, log, reciprocal};
+use crate::compile::functions::{self, ExpRange, exp, log, reciprocal};
 use crate::compile::plan::Class;
 use crate::graph::{NodeId, Op};
 use systole_isa::flag;
@@ -26,9 +26,7 @@ fn logistic(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
 
 /// `1/(1 + e^(−x))`, FP32.
 pub(super) fn sigmoid(e: &mut Emitter, label: &str, x: &Nd) -> Nd {
-    let t = e.dense(&format!("{label} argument"), 0, &x.dims);
-    e.mad(label, Arg::Neg(x.clone()), ONE, NONE, &t);
-    logistic(e, label, &t)
+    e.function(label, &functions::sigmoid(), x)
 }
 
 /// Hyperbolic tangent, FP32.
