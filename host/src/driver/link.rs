@@ -226,9 +226,11 @@ impl Link {
         self.budget = ring_bytes.saturating_sub(LARGEST_IN_RING).max(SMALLEST_BUDGET);
     }
 
-    /// Bytes of data for one block of a write: two such blocks may be outstanding, whatever the ring.
-    pub(super) fn longest_write(&self) -> usize {
-        MAX_WRITE.min((self.budget / 2 - BESIDE_DATA) & !63)
+    /// Bytes of data for each block of a write of so many `bytes`: two such blocks may be outstanding, whatever the ring; and of
+    /// more than that, as many as fill it to the end, which is what a line with a long way back lives on.
+    pub(super) fn write_block(&self, bytes: usize) -> usize {
+        let of = |blocks: usize| MAX_WRITE.min((self.budget / blocks - BESIDE_DATA) & !63);
+        if bytes <= 2 * of(2) { of(2) } else { of(self.budget.div_ceil(MAX_WRITE + BESIDE_DATA).max(2)) }
     }
 
     /// How many requests may be outstanding now.

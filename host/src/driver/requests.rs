@@ -291,7 +291,7 @@ impl Link {
     fn bodies(&self, block: Block, data: &[u8], size: usize, flags: u32) -> Vec<Vec<u8>> {
         assert_eq!(data.len(), size * block.elements(), "data of {block:?}");
         let mut rest = data;
-        let pieces = block.pieces((self.longest_write() / size) as u32);
+        let pieces = block.pieces((self.write_block(data.len()) / size) as u32);
         let body = |piece: Block| {
             let (now, later) = rest.split_at(size * piece.elements());
             rest = later;
