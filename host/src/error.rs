@@ -227,6 +227,16 @@ pub enum Error {
         /// What to do about it.
         help: String,
     },
+    /// Tests have exercised less of the hardware than was asked for.
+    #[error("{met} of the {what} were met, and {wanted} are wanted")]
+    Uncovered {
+        /// Lines or toggles.
+        what: &'static str,
+        /// The share that was met.
+        met: String,
+        /// The share that is wanted.
+        wanted: String,
+    },
     /// A device computes something else than it should.
     #[error("{what}: the device has {found}, and {expected} is right")]
     Mismatch {
@@ -288,6 +298,9 @@ impl Error {
             Error::ForwardNotFinite { .. } => "lower --lr, or scale the features down".into(),
             Error::ScaleExhausted { .. } => "lower --lr, or the scale or its floor; if the data hold huge values, scale them down".into(),
             Error::Setup { help, .. } | Error::Board { help, .. } => help.clone(),
+            Error::Uncovered { .. } => {
+                "--holes lists what was not met: test it, or waive it with a reason (--waivers)".into()
+            }
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
         }
@@ -311,7 +324,7 @@ impl Error {
             | Error::Board { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
-            Error::Mismatch { .. } => 8,
+            Error::Mismatch { .. } | Error::Uncovered { .. } => 8,
             Error::Interrupted { .. } => 130,
         }
     }

@@ -26,6 +26,7 @@ fn name(e: &Error) -> &'static str {
         Error::ScaleExhausted { .. } => "ScaleExhausted",
         Error::Setup { .. } => "Setup",
         Error::Board { .. } => "Board",
+        Error::Uncovered { .. } => "Uncovered",
         Error::Mismatch { .. } => "Mismatch",
         Error::Interrupted { .. } => "Interrupted",
     }
@@ -107,6 +108,7 @@ fn examples() -> Vec<Error> {
             reason: "there is no such board".into(),
             help: "`systole board list` names those that there are".into(),
         },
+        Error::Uncovered { what: "lines", met: "91.20 %".into(), wanted: "95.00 %".into() },
         Error::Mismatch { what: "case 3, element 7".into(), found: "1.5".into(), expected: "1.25".into() },
         Error::Interrupted { kept: "; the checkpoint after step 90 is in runs/a".into() },
     ]

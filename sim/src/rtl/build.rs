@@ -11,7 +11,7 @@ use systole_hdl::soc;
 use systole_isa::machine::Machine;
 use systole_isa::regs;
 use systole_verilator::firmware::{self, elf_to_words, write_hex};
-use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
+use systole_verilator::{ModelSpec, Module, Options, Verilator, vexriscv_verilog};
 
 use super::{Error, Result, SerialOptions};
 
@@ -67,6 +67,8 @@ pub struct Build {
     pub library: PathBuf,
     /// Whether it can record traces.
     pub traces: bool,
+    /// Where an instance leaves its counts of lines and toggles, if it keeps any.
+    pub coverage: Option<PathBuf>,
     /// The firmware's words, for `+firmware=`.
     pub image: PathBuf,
     /// The firmware's ELF file, with the strings of its log.
@@ -108,6 +110,7 @@ fn spec(options: &Options, machine: Machine, line: Option<SerialOptions>, varian
     // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
     let spec = ModelSpec::new(top, verilog).clock("clock").source(vexriscv_verilog(options)?).allow("fatal");
     let spec = spec.threads(variant.threads);
+    let spec = if options.coverage.is_some() { spec.coverage() } else { spec };
     Ok(if variant.traces { spec.trace() } else { spec })
 }
 
@@ -161,7 +164,25 @@ fn build(
     let library = verilator.build(&spec)?;
     timed("simulator", begun, library.display().to_string());
 
-    Ok(Report { build: Build { machine, library, traces: variant.traces, image, elf }, steps })
+    // Counts of different designs have nothing in common; a design is known by the folder of its model.
+    let model = library.parent().and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy();
+    let design = format!("n{}v{}-{}", machine.lanes, machine.vector_lanes, &model[..model.len().min(8)]);
+    let coverage = options.coverage.as_ref().map(|folder| folder.join(design));
+    if let Some(folder) = &coverage {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    Ok(Report { build: Build { machine, library, traces: variant.traces, coverage, image, elf }, steps })
+}
+
+impl Build {
+    /// Switches an instance on, in reset.
+    pub(super) fn load(&self) -> Result<Module> {
+        let mut module = Module::load_with(&self.library, &[format!("+firmware={}", self.image.display())])?;
+        if let Some(folder) = &self.coverage {
+            module.keep_coverage(folder);
+        }
+        Ok(module)
+    }
 }
 
 /// Where the firmware's package lies: beside this crate, as it was compiled, else below the root.

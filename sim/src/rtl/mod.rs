@@ -153,7 +153,7 @@ impl Rtl {
     /// # Errors
     /// Where the firmware does not come up; a trace needs a build with traces.
     pub fn start(build: &Build, trace: Option<Trace>) -> Result<Rtl> {
-        let mut module = Module::load_with(&build.library, &[format!("+firmware={}", build.image.display())])?;
+        let mut module = build.load()?;
         let pins = Pins::find(&module)?;
         let recorder = trace.map(|t| Recorder::start(t, &mut module)).transpose()?;
         let mut rtl = Rtl {

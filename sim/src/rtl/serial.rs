@@ -66,7 +66,7 @@ impl SerialRtl {
     pub fn start(build: &Build, options: SerialOptions) -> Result<SerialRtl> {
         let SerialOptions { clock_hz, baud } = options;
         let bit = regs::uart_divisor(clock_hz, baud).ok_or(Error::Rate { clock_hz, baud })?;
-        let module = Module::load_with(&build.library, &[format!("+firmware={}", build.image.display())])?;
+        let module = build.load()?;
         let pins = Pins {
             cpu_reset: module.find("cpu_reset")?,
             rxd: module.find("rxd")?,

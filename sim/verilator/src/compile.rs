@@ -52,7 +52,7 @@ impl Compiler {
         Ok(Compiler { program, identity })
     }
 
-    fn base(&self, tool: &Tool, trace: bool) -> Command {
+    fn base(&self, tool: &Tool, features: Features) -> Command {
         let include = tool.root.join("include");
         let mut command = Command::new(&self.program);
         command
@@ -60,20 +60,20 @@ impl Compiler {
             .args([
                 "-DVERILATOR=1",
                 "-DVL_TIME_CONTEXT",
-                "-DVM_COVERAGE=0",
                 "-DVM_SC=0",
                 "-DVM_TRACE_VCD=0",
                 "-DVM_TRACE_SAIF=0",
             ])
             .args(["-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL", "-DVL_USER_WARN"])
-            .args([format!("-DVM_TRACE={}", trace as u8), format!("-DVM_TRACE_FST={}", trace as u8)])
+            .arg(format!("-DVM_COVERAGE={}", features.coverage as u8))
+            .args(["-DVM_TRACE", "-DVM_TRACE_FST"].map(|d| format!("{d}={}", features.trace as u8)))
             .arg(format!("-I{}", include.display()))
             .arg(format!("-I{}", include.join("vltstd").display()));
         command
     }
 
     /// Compiles units side by side; the first failure stops the rest from starting.
-    fn compile(&self, tool: &Tool, trace: bool, top: &str, folder: &Path, units: &[Unit]) -> Result<()> {
+    fn compile(&self, tool: &Tool, features: Features, top: &str, folder: &Path, units: &[Unit]) -> Result<()> {
         let queue = Mutex::new(units.iter());
         let failed = AtomicBool::new(false);
         let work = || -> Result<()> {
@@ -81,7 +81,7 @@ impl Compiler {
                 let Some(unit) = queue.lock().unwrap_or_else(|e| e.into_inner()).next() else {
                     break;
                 };
-                let mut command = self.base(tool, trace);
+                let mut command = self.base(tool, features);
                 command
                     .arg(unit.optimise)
                     .arg("-I.")
@@ -129,8 +129,8 @@ impl Compiler {
                 units.push(Unit { source: format!("{name}.cpp").into(), object: format!("{name}.o").into(), optimise });
             }
         }
-        self.compile(tool, build.trace, build.top, build.folder, &units)?;
-        let mut command = self.base(tool, build.trace);
+        self.compile(tool, build.features, build.top, build.folder, &units)?;
+        let mut command = self.base(tool, build.features);
         command.arg("-shared").arg("-o").arg(build.library).args(units.iter().map(|u| &u.object)).args(&runtime);
         command.current_dir(build.folder);
         self.run(command, build.top, build.folder)
@@ -139,9 +139,9 @@ impl Compiler {
     /// What to link with: the runtime library's objects, compiled if this Verilator and compiler have not been used before.
     fn runtime(&self, options: &Options, tool: &Tool, build: &Build) -> Result<Vec<OsString>> {
         let globals = build.listed(&["VM_GLOBAL_FAST", "VM_GLOBAL_SLOW"])?;
-        let compat = build.trace && !self.has_trace_libraries(build.folder)?;
+        let compat = build.features.trace && !self.has_trace_libraries(build.folder)?;
         let mut hash = Sha256::new();
-        let command = format!("{:?}", self.base(tool, build.trace));
+        let command = format!("{:?}", self.base(tool, build.features));
         for part in [
             &tool.identity,
             &self.identity,
@@ -166,10 +166,10 @@ impl Compiler {
                 let unit =
                     |s: &String| Unit { source: tool.root.join("include").join(s), object: object(s), optimise: "-O2" };
                 let units: Vec<Unit> = globals.iter().map(unit).collect();
-                self.compile(tool, build.trace, build.top, dir, &units)
+                self.compile(tool, build.features, build.top, dir, &units)
             })
         })?;
-        let libraries: &[&str] = if build.trace && !compat { &["-llz4", "-lz"] } else { &[] };
+        let libraries: &[&str] = if build.features.trace && !compat { &["-llz4", "-lz"] } else { &[] };
         let objects = globals.iter().map(|s| home.join(object(s)).into_os_string());
         Ok(objects.chain(libraries.iter().map(Into::into)).collect())
     }
@@ -189,12 +189,21 @@ impl Compiler {
     }
 }
 
+/// What a model can do beside being clocked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Features {
+    /// Record traces.
+    pub trace: bool,
+    /// Count lines and toggles.
+    pub coverage: bool,
+}
+
 /// A folder of emitted C++ and what is to become of it.
 pub(crate) struct Build<'a> {
     pub top: &'a str,
     pub folder: &'a Path,
     pub library: &'a Path,
-    pub trace: bool,
+    pub features: Features,
     pub optimise: Optimise,
 }
 

@@ -78,6 +78,15 @@ calls! {
     trace_close: fn(Handle);
 }
 
+/// Writes counts of lines and toggles to a file.
+pub(crate) type WriteCoverage = unsafe extern "C" fn(Handle, *const c_char);
+
+/// The function that a design has if it keeps such counts.
+pub(crate) fn write_coverage(library: &Library) -> Option<WriteCoverage> {
+    // SAFETY: the symbol's type has been this one ever since there is one.
+    unsafe { symbol::<WriteCoverage>(library, "write_coverage").ok() }
+}
+
 /// # Safety
 /// `T` is a function pointer of the symbol's type.
 unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, String> {

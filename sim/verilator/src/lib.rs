@@ -38,9 +38,11 @@
 //! | `SYSTOLE_FIRMWARE_TOOLCHAIN` | `target`, `rustup` or `debian`: use this way of building firmware and no other |
 //! | `SYSTOLE_FPGA_TOOLS` | `pinned`: fetch the FPGA tools even if `PATH` has some |
 //! | `SYSTOLE_ROOT` | the folder whose `target/` [`Options::workspace`] uses |
+//! | `SYSTOLE_COVERAGE` | a folder: whole designs count lines and toggles, and leave the counts there ([`Options::coverage`]) |
 //! | `CXX` | the C++ compiler, `g++` otherwise |
 
 mod compile;
+mod coverage;
 mod debian;
 mod error;
 mod ffi;

@@ -1,11 +1,11 @@
 //! A loaded model.
 
-use crate::ffi::{Calls, Handle, RawPort};
+use crate::ffi::{Calls, Handle, RawPort, WriteCoverage, write_coverage};
 use crate::ports::{Port, PortInfo};
-use crate::{Error, Result};
+use crate::{Error, Result, coverage};
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a port's value lies.
 #[derive(Clone, Copy)]
@@ -29,6 +29,8 @@ pub struct Module {
     cycles: *const u64,
     pub(crate) top: String,
     pub(crate) can_trace: bool,
+    write_coverage: Option<WriteCoverage>,
+    coverage: Option<PathBuf>,
     /// Last, so that the code outlives the model.
     _library: Library,
 }
@@ -72,10 +74,18 @@ impl Module {
                 can_trace: (calls.can_trace)() != 0,
                 calls,
                 model,
+                write_coverage: write_coverage(&library),
+                coverage: None,
                 _library: library,
             };
             module.failure().map_or(Ok(module), Err)
         }
+    }
+
+    /// When this instance ends, its counts of lines and toggles are added to this process' file in `folder`. A design that
+    /// was not built with [`crate::ModelSpec::coverage`] has none.
+    pub fn keep_coverage(&mut self, folder: &Path) {
+        self.coverage = Some(folder.into());
     }
 
     /// The top module's name.
@@ -344,6 +354,13 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
+        if let (Some(write), Some(folder)) = (self.write_coverage, &self.coverage) {
+            // SAFETY: the handle is alive, the path a C string.
+            let written = coverage::add(folder, &self.top, |path| unsafe { write(self.model, path.as_ptr()) });
+            if let Err(e) = written {
+                eprintln!("warning: no counts of lines and toggles in {}: {e}", folder.display());
+            }
+        }
         // SAFETY: the handle is alive and not used again.
         unsafe { (self.calls.free)(self.model) }
     }

@@ -10,13 +10,19 @@ use std::time::Instant;
 pub struct Options {
     /// The folder whose `target/` holds everything: the workspace's root.
     pub root: PathBuf,
+    /// Where whole designs leave what was exercised of them, if they are to count that: `SYSTOLE_COVERAGE`,
+    /// below `root`.
+    pub coverage: Option<PathBuf>,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Options {
     /// Keeps everything below `root/target/`; progress goes to standard error.
     pub fn new(root: impl Into<PathBuf>) -> Options {
-        Options { root: root.into(), progress: Arc::new(|line| eprintln!("{line}")) }
+        let root = root.into();
+        // Tests run in the folders of their packages: what the variable names lies below the root.
+        let coverage = std::env::var_os("SYSTOLE_COVERAGE").filter(|v| !v.is_empty()).map(|v| root.join(v));
+        Options { root, coverage, progress: Arc::new(|line| eprintln!("{line}")) }
     }
 
     /// `SYSTOLE_ROOT`, else the nearest folder above the current one whose `Cargo.toml` declares a workspace, else the

@@ -12,8 +12,11 @@ pub(crate) const INTERFACE: u32 = 1;
 /// The fixed part.
 pub(crate) const TEXT: &str = include_str!("shim.cpp");
 
-/// The shim of one design: macros and tables first, then the fixed part.
-pub(crate) fn text(top: &str, clocks: &[usize], ports: &[Declared]) -> String {
+/// What a design that counts lines and toggles has beside it.
+pub(crate) const COVERAGE: &str = include_str!("shim_coverage.cpp");
+
+/// The shim of one design: macros and tables first, then the fixed parts.
+pub(crate) fn text(top: &str, clocks: &[usize], ports: &[Declared], coverage: bool) -> String {
     let mut out = String::new();
     let quoted = |s: &str| format!("\"{}\"", s.replace('\\', "\\\\").replace('"', "\\\""));
     writeln!(out, "#include \"{CLASS}.h\"").unwrap();
@@ -32,5 +35,5 @@ pub(crate) fn text(top: &str, clocks: &[usize], ports: &[Declared]) -> String {
     let clocks: Vec<String> = clocks.iter().map(usize::to_string).collect();
     writeln!(out, "\n#define SHIM_PORT_COUNT {}", ports.len()).unwrap();
     writeln!(out, "#define SHIM_CLOCK_COUNT {}\n#define SHIM_CLOCKS {{{}}}", clocks.len(), clocks.join(", ")).unwrap();
-    out + TEXT
+    out + TEXT + if coverage { COVERAGE } else { "" }
 }

@@ -37,6 +37,8 @@ pub struct ModelSpec {
     pub clocks: Vec<String>,
     /// Whether FST traces can be taken; a model without them is faster.
     pub trace_fst: bool,
+    /// Whether lines and toggles are counted; a model without is faster.
+    pub coverage: bool,
     /// Macros, as for `+define+NAME=VALUE`.
     pub defines: Vec<(String, String)>,
     /// Values for the top module's parameters, as for `-GNAME=VALUE`.
@@ -58,6 +60,7 @@ impl ModelSpec {
             extra_sources: Vec::new(),
             clocks: Vec::new(),
             trace_fst: false,
+            coverage: false,
             defines: Vec::new(),
             parameters: Vec::new(),
             allow: Vec::new(),
@@ -99,6 +102,12 @@ impl ModelSpec {
     /// Makes FST traces possible.
     pub fn trace(mut self) -> ModelSpec {
         self.trace_fst = true;
+        self
+    }
+
+    /// Counts how often each line ran and each bit rose and fell: [`crate::Module::keep_coverage`].
+    pub fn coverage(mut self) -> ModelSpec {
+        self.coverage = true;
         self
     }
 

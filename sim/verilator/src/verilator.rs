@@ -1,6 +1,6 @@
 //! Verilog to a shared object, cached by content.
 
-use crate::compile::{Build, Compiler};
+use crate::compile::{Build, Compiler, Features};
 use crate::ports::{Declared, parse_header};
 use crate::process::{Finished, Job, head};
 use crate::shim::{self, CLASS};
@@ -27,6 +27,9 @@ const FLAGS: &[&str] = &[
     "--output-split",
     "20000",
 ];
+
+/// What counts lines and toggles. Words up to the widest of the instruction set are counted bit by bit.
+const COVERAGE_FLAGS: &[&str] = &["--coverage-line", "--coverage-toggle", "--coverage-max-width", "512"];
 
 /// A Verilator that is ready to use.
 #[derive(Clone, Debug)]
@@ -83,6 +86,9 @@ impl Verilator {
         if spec.trace_fst {
             command.arg("--trace-fst");
         }
+        if spec.coverage {
+            command.args(COVERAGE_FLAGS);
+        }
         command.args(&spec.verilator_args).arg(source_name(spec));
         let done = self.run(command, spec)?;
         if !done.status.success() {
@@ -97,8 +103,9 @@ impl Verilator {
         let ports = parse_header(&spec.top, &std::fs::read_to_string(&path).map_err(Error::io("read", &path))?)?;
         let clocks = spec.clocks.iter().map(|c| clock_index(spec, &ports, c)).collect::<Result<Vec<_>>>()?;
         let path = obj.join("shim.cpp");
-        std::fs::write(&path, shim::text(&spec.top, &clocks, &ports)).map_err(Error::io("write", &path))?;
-        let build = Build { top: &spec.top, folder: &obj, library, trace: spec.trace_fst, optimise: spec.optimise };
+        std::fs::write(&path, shim::text(&spec.top, &clocks, &ports, spec.coverage)).map_err(Error::io("write", &path))?;
+        let features = Features { trace: spec.trace_fst, coverage: spec.coverage };
+        let build = Build { top: &spec.top, folder: &obj, library, features, optimise: spec.optimise };
         compiler.build(&self.options, &self.tool, &build)
     }
 
@@ -144,6 +151,10 @@ impl Verilator {
             list.iter().for_each(|(n, v)| part(label, format!("{n}={v}").as_bytes()));
         }
         part("optimise", format!("{:?} {}", spec.optimise, spec.trace_fst).as_bytes());
+        if spec.coverage {
+            part("coverage", COVERAGE_FLAGS.join(" ").as_bytes());
+            part("coverage shim", shim::COVERAGE.as_bytes());
+        }
         Ok(store::hex(&hash.finalize()))
     }
 }

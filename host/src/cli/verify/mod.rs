@@ -5,8 +5,10 @@
 //! | [`gemm`] | products, with `acc += f32(a)·f32(b)` |
 //! | [`functions`] | exp, log and the others as programs, with the model |
 //! | [`lockstep`] | a network in training, with the model |
+//! | `coverage` | which lines and bits of the hardware the tests have exercised |
 //! | `table` | rows of `docs/verification` |
 
+mod coverage;
 pub mod functions;
 pub mod gemm;
 pub mod lockstep;
@@ -26,6 +28,7 @@ pub(super) enum Verify {
     Gemm(gemm::GemmArgs),
     Functions(functions::FunctionsArgs),
     Lockstep(Box<lockstep::LockstepArgs>),
+    Coverage(coverage::CoverageArgs),
 }
 
 impl Verify {
@@ -34,6 +37,7 @@ impl Verify {
             Verify::Gemm(a) => a.run(),
             Verify::Functions(a) => a.run(),
             Verify::Lockstep(a) => a.run(),
+            Verify::Coverage(a) => a.run(),
         }
     }
 }

@@ -1,0 +1,105 @@
+//! Points that need not be met, each with the reason why.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use wildmatch::WildMatch;
+
+use super::counts::{Kind, Point};
+use crate::error::{Error, Result};
+
+/// A waiver: `*` in module and signal stands for anything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    module: String,
+    #[serde(default)]
+    signal: Option<String>,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    waiver: Vec<Entry>,
+}
+
+/// What a file waives.
+pub(super) struct Waivers {
+    entries: Vec<(Entry, WildMatch, Option<WildMatch>, usize)>,
+}
+
+impl Waivers {
+    /// None.
+    pub(super) fn none() -> Waivers {
+        Waivers { entries: Vec::new() }
+    }
+
+    /// Those of a TOML file.
+    pub(super) fn read(path: &Path) -> Result<Waivers> {
+        let malformed = |reason: String| Error::Malformed { path: path.into(), format: "waivers", reason };
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let file: File = toml::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+        if let Some(entry) = file.waiver.iter().find(|w| w.reason.trim().is_empty()) {
+            return Err(malformed(format!("the waiver of {} gives no reason", entry.module)));
+        }
+        let entries = file.waiver.into_iter().map(|w| {
+            let (module, signal) = (WildMatch::new(&w.module), w.signal.as_deref().map(WildMatch::new));
+            (w, module, signal, 0)
+        });
+        Ok(Waivers { entries: entries.collect() })
+    }
+
+    /// Whether a point that was not met is waived. A waiver without a signal covers lines and bits of its modules.
+    pub(super) fn cover(&mut self, point: &Point) -> bool {
+        let name = point.what.split(['[', ':']).next().unwrap_or_default();
+        let fits = |signal: &Option<WildMatch>| match signal {
+            None => true,
+            Some(s) => point.kind == Kind::Toggle && (s.matches(name) || s.matches(&point.what)),
+        };
+        let Some(entry) = self.entries.iter_mut().find(|e| e.1.matches(&point.module) && fits(&e.2)) else {
+            return false;
+        };
+        entry.3 += 1;
+        true
+    }
+
+    /// Each waiver with how many points it has covered.
+    pub(super) fn used(&self) -> Vec<super::Waived> {
+        let of = |(e, _, _, points): &(Entry, WildMatch, Option<WildMatch>, usize)| super::Waived {
+            module: e.module.clone(),
+            signal: e.signal.clone().unwrap_or_else(|| "*".into()),
+            reason: e.reason.clone(),
+            points: *points,
+        };
+        self.entries.iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(module: &str, kind: Kind, what: &str) -> Point {
+        Point { module: module.into(), kind, line: 1, column: 1, what: what.into() }
+    }
+
+    #[test]
+    fn a_waiver_covers_what_it_names() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("w.toml");
+        std::fs::write(
+            &path,
+            "[[waiver]]\nmodule = \"VexRiscv*\"\nreason = \"not ours\"\n[[waiver]]\nmodule = \"pe\"\nsignal = \"spare*\"\nreason = \"unused\"\n",
+        )
+        .unwrap();
+        let mut w = Waivers::read(&path).unwrap();
+        assert!(w.cover(&point("VexRiscv_cache", Kind::Line, "if")));
+        assert!(w.cover(&point("pe", Kind::Toggle, "spare[3]:0->1")));
+        assert!(!w.cover(&point("pe", Kind::Line, "if")));
+        assert!(!w.cover(&point("pe", Kind::Toggle, "act[3]:0->1")));
+        assert_eq!(w.used().iter().map(|w| w.points).collect::<Vec<_>>(), [1, 1]);
+        std::fs::write(&path, "[[waiver]]\nmodule = \"pe\"\nreason = \" \"\n").unwrap();
+        assert!(matches!(Waivers::read(&path), Err(Error::Malformed { .. })));
+    }
+}
