@@ -65,7 +65,7 @@ impl Share {
             Kind::Toggle => (&mut self.toggles, &mut self.toggles_met, &mut self.toggles_waived),
         };
         *all += 1;
-        *hit += usize::from(met);
+        *hit += usize::from(met && !waived);
         *excused += usize::from(waived);
     }
 
@@ -109,7 +109,8 @@ impl CoverageArgs {
         let report = summarise(design, files.len(), &all, &mut waivers);
         if let Some(idle) = report.waivers.iter().find(|w| w.points == 0) {
             let name = format!("{} {}", idle.module, idle.signal);
-            return Err(Error::value("a waiver", name, "every point that it names was met, or there is none: remove it"));
+            let reason = "it takes nothing out: every point that it names was met, or there is none";
+            return Err(Error::value("a waiver", name, reason));
         }
         self.keep(&report)?;
         let holes = self.holes;
@@ -187,7 +188,7 @@ fn summarise(design: String, runs: usize, all: &Counts, waivers: &mut Waivers) -
     let mut holes = Vec::new();
     for (point, &count) in all {
         let (met, module) = (count > 0, &point.module);
-        let waived = !met && waivers.cover(point);
+        let waived = waivers.cover(point, met);
         total.count(point.kind, met, waived);
         let own = modules.entry(module).or_insert_with(|| Share { module: module.clone(), ..Share::default() });
         own.count(point.kind, met, waived);

@@ -50,12 +50,13 @@ impl Waivers {
         Ok(Waivers { entries: entries.collect() })
     }
 
-    /// Whether a point that was not met is waived. A waiver without a signal covers lines and bits of its modules.
-    pub(super) fn cover(&mut self, point: &Point) -> bool {
+    /// Whether a point does not count. A waiver without a signal takes all lines and bits of its modules out, one with a signal
+    /// the bits that were not met.
+    pub(super) fn cover(&mut self, point: &Point, met: bool) -> bool {
         let name = point.what.split(['[', ':']).next().unwrap_or_default();
         let fits = |signal: &Option<WildMatch>| match signal {
             None => true,
-            Some(s) => point.kind == Kind::Toggle && (s.matches(name) || s.matches(&point.what)),
+            Some(s) => !met && point.kind == Kind::Toggle && (s.matches(name) || s.matches(&point.what)),
         };
         let Some(entry) = self.entries.iter_mut().find(|e| e.1.matches(&point.module) && fits(&e.2)) else {
             return false;
@@ -94,10 +95,11 @@ mod tests {
         )
         .unwrap();
         let mut w = Waivers::read(&path).unwrap();
-        assert!(w.cover(&point("VexRiscv_cache", Kind::Line, "if")));
-        assert!(w.cover(&point("pe", Kind::Toggle, "spare[3]:0->1")));
-        assert!(!w.cover(&point("pe", Kind::Line, "if")));
-        assert!(!w.cover(&point("pe", Kind::Toggle, "act[3]:0->1")));
+        assert!(w.cover(&point("VexRiscv_cache", Kind::Line, "if"), true));
+        assert!(w.cover(&point("pe", Kind::Toggle, "spare[3]:0->1"), false));
+        assert!(!w.cover(&point("pe", Kind::Toggle, "spare[4]:0->1"), true), "met, and so it counts");
+        assert!(!w.cover(&point("pe", Kind::Line, "if"), false));
+        assert!(!w.cover(&point("pe", Kind::Toggle, "act[3]:0->1"), false));
         assert_eq!(w.used().iter().map(|w| w.points).collect::<Vec<_>>(), [1, 1]);
         std::fs::write(&path, "[[waiver]]\nmodule = \"pe\"\nreason = \" \"\n").unwrap();
         assert!(matches!(Waivers::read(&path), Err(Error::Malformed { .. })));
