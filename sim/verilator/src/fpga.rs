@@ -9,7 +9,7 @@ use crate::{Error, Options, Result, store};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const INSTEAD: &str = "; or install yosys 0.40, nextpnr-ecp5 0.7 and prjtrellis or later, and put them on PATH";
@@ -137,6 +137,14 @@ impl FpgaTools {
                 return Err(Error::BadSetting { variable, value: other.into(), expected });
             }
         }
+        FpgaTools::pinned(options)
+    }
+
+    /// Fetches the pinned ones, whatever `PATH` has.
+    ///
+    /// # Errors
+    /// No network, another hash, no Python.
+    pub fn pinned(options: &Options) -> Result<FpgaTools> {
         let (yosys, nextpnr) = (&WHEELS[0], &WHEELS[1]);
         let home = options.tools().join(format!("fpga-{}-{}", yosys.version, nextpnr.version));
         store::ensure(options, &home, "installing the FPGA tools", |dir| {
@@ -161,6 +169,11 @@ impl FpgaTools {
             versions: format!("yosys {}, nextpnr-ecp5 {} (WebAssembly)", short(yosys.version), short(nextpnr.version)),
             site: Some(site),
         })
+    }
+
+    /// Folders of the pinned packages and of what is compiled from them; `None` for native programs.
+    pub(crate) fn packages(&self) -> Option<(&Path, &Path)> {
+        self.site.as_deref().map(|site| (site, self.cache.as_path()))
     }
 
     /// Simulation models of the ECP5's primitives, as yosys ships them.
@@ -191,9 +204,7 @@ impl FpgaTools {
             }
         };
         let purpose = format!("run {} for a bitstream", tool.name());
-        let file = File::create(log).map_err(Error::io("create", log))?;
-        let copy = file.try_clone().map_err(Error::io("create", log))?;
-        command.args(arguments).current_dir(at).stdin(Stdio::null()).stdout(file).stderr(copy);
+        command.args(arguments).current_dir(at);
         let program = command.get_program().to_string_lossy().into_owned();
         let help = format!("install Python 3.9 or later{INSTEAD}");
         let missing = |source| Error::MissingProgram {
@@ -202,27 +213,10 @@ impl FpgaTools {
             source,
             help: help.clone(),
         };
-        let mut child = command.spawn().map_err(missing)?;
-        let begun = Instant::now();
-        let mut follow = Follow::new(log)?;
-        let mut peak = None;
-        let status = loop {
-            peak = peak_kib(child.id()).or(peak);
-            follow.lines(hear)?;
-            match child.try_wait().map_err(missing)? {
-                Some(status) => break Some(status),
-                None if begun.elapsed() > limit => break None,
-                None => std::thread::sleep(Duration::from_millis(100)),
-            }
-        };
-        if status.is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        follow.lines(hear)?;
+        let (status, took) = follow_to_end(command, log, limit, hear, missing)?;
         let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
         match status {
-            Some(status) if status.success() => Ok(Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }),
+            Some(status) if status.success() => Ok(took),
             Some(status) => Err(Error::ProgramFailed {
                 program: tool.name().into(),
                 purpose: format!("finish (log: {})", log.display()),
@@ -233,6 +227,37 @@ impl FpgaTools {
             None => Err(Error::TimedOut { program: tool.name().into(), purpose, limit, output: output() }),
         }
     }
+}
+
+/// Runs a command that prints to `log`, tells each line, and waits for its end or, with no status, stops it after `limit`.
+pub(crate) fn follow_to_end(
+    mut command: Command,
+    log: &Path,
+    limit: Duration,
+    hear: &mut dyn FnMut(&str),
+    missing: impl Fn(std::io::Error) -> Error,
+) -> Result<(Option<ExitStatus>, Took)> {
+    let file = File::create(log).map_err(Error::io("create", log))?;
+    let copy = file.try_clone().map_err(Error::io("create", log))?;
+    let mut child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn().map_err(&missing)?;
+    let begun = Instant::now();
+    let mut follow = Follow::new(log)?;
+    let mut peak = None;
+    let status = loop {
+        peak = peak_kib(child.id()).or(peak);
+        follow.lines(hear)?;
+        match child.try_wait().map_err(&missing)? {
+            Some(status) => break Some(status),
+            None if begun.elapsed() > limit => break None,
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    follow.lines(hear)?;
+    Ok((status, Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }))
 }
 
 /// All four on `PATH`, recent, and yosys with its library.

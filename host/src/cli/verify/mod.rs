@@ -5,8 +5,10 @@
 //! | [`gemm`] | products, with `acc += f32(a)·f32(b)` |
 //! | [`functions`] | exp, log and the others as programs, with the model |
 //! | [`lockstep`] | a network in training, with the model |
+//! | `formal` | proofs of the units, see [`crate::formal`] |
 //! | `table` | rows of `docs/verification` |
 
+mod formal;
 pub mod functions;
 pub mod gemm;
 pub mod lockstep;
@@ -25,6 +27,7 @@ pub use lockstep::{LockstepSummary, verify_lockstep};
 pub(super) enum Verify {
     Gemm(gemm::GemmArgs),
     Functions(functions::FunctionsArgs),
+    Formal(formal::FormalArgs),
     Lockstep(Box<lockstep::LockstepArgs>),
 }
 
@@ -33,6 +36,7 @@ impl Verify {
         match self {
             Verify::Gemm(a) => a.run(),
             Verify::Functions(a) => a.run(),
+            Verify::Formal(a) => a.run(),
             Verify::Lockstep(a) => a.run(),
         }
     }
