@@ -46,25 +46,31 @@ module deframer_formal #(parameter RING = 8192) (
     return c;
   endfunction
 
-  // the last four bytes, and the CRC register of all before them
-  logic [31:0] last = 0, crc_before = '1;
+  // The last four bytes, and the CRC register after all bytes, after all but the last, … and, `crc[4]`, before the last four. At first
+  // as if four zeros had come before the frame, and had left the register as a frame finds it, all ones.
+  localparam logic [31:0] START [0:4] = '{32'hffffffff, 32'hf0958fd9, 32'h9a1c9d90, 32'ha32e2681, 32'h9226f562};
+  logic [31:0] last = 0;
+  logic [31:0] crc [0:4] = START;
   logic [15:0] count = 0;
   wire [31:0] last_then = {octet, last[31:8]};
   always_ff @(posedge clock) begin
-    if (ends) {last, crc_before, count} <= {32'd0, 32'hffffffff, 16'd0};
-    else if (emits) begin
+    if (ends) begin
+      crc <= START;
+      last <= 0;
+      count <= 0;
+    end else if (emits) begin
+      crc[0] <= crc_step(crc[0], octet);
+      for (int i = 1; i < 5; i++) crc[i] <= crc[i - 1];
       last <= last_then;
-      if (count >= 4) crc_before <= crc_step(crc_before, last[7:0]);
       if (~count[15]) count <= count + 16'd1;
     end
   end
-  wire good = in_frame & left == 0 & count >= MIN & count <= MAX & last == ~crc_before;
-  function automatic logic [31:0] after_last(input logic [31:0] crc, input logic [31:0] w, input logic [15:0] n);
-    logic [31:0] c;
-    c = crc;
-    for (int i = 0; i < 4; i++) if (n >= 4 | i >= 4 - n) c = crc_step(c, w[8 * i +: 8]);
-    return c;
-  endfunction
+  // That the last four bytes are the CRC of those before is one thing with the unit's residue, shown a byte at a time: what the
+  // register must be before the last i bytes, for it to end as that residue.
+  localparam logic [31:0] ENDS [0:4] = '{32'hdebb20e3, 32'h00be26ed, 32'hbe26ed00, 32'h2dfd1072, 32'hffffffff};
+  logic [4:0] fits;
+  for (genvar i = 0; i < 5; i++) assign fits[i] = crc[i] == (ENDS[i] ^ 32'({32'd0, last} >> (32 - 8 * i)));
+  wire good = in_frame & left == 0 & count >= MIN & count <= MAX & last == ~crc[4];
 
   // the marked word
   logic [13:0] mark;
@@ -94,12 +100,17 @@ module deframer_formal #(parameter RING = 8192) (
   always_comb begin
     // what induction needs: the unit's registers are the harness'
     same_cobs: assert (unit.started_q == in_frame & unit.remaining_q == left & zero_due == (in_frame & ~unit.full_block_q));
-    idle_between: assert (in_frame | (left == 0 & count == 0 & ~zero_due & ~unit.no_room_q & crc_before == '1));
-    short_has_no_crc: assert (count >= 4 | crc_before == '1);
+    idle_between: assert (in_frame | (left == 0 & count == 0 & ~zero_due & ~unit.no_room_q & last == 0 & crc[4] == START[4]));
     same_bytes: assert (unit.length_q == count & count <= 16'h8000);
-    same_word: assert (in_frame -> (count == 0 | unit.word_q == last | count < 4) & (count == 0 | unit.word_q[31:24] == last[31:24])
-                       & (count < 2 | unit.word_q[23:16] == last[23:16]) & (count < 3 | unit.word_q[15:8] == last[15:8]));
-    same_crc: assert (unit.crc_q == ~after_last(crc_before, last, count));
+    same_word: assert (count < 4 | unit.word_q == last);
+    same_short_word: assert ((count < 3 | unit.word_q[31:8] == last[31:8]) & (count < 2 | unit.word_q[31:16] == last[31:16]) & (count < 1 | unit.word_q[31:24] == last[31:24]));
+    same_crc: assert (unit.crc_q == ~crc[0]);
+    crc_is_a_chain: assert (crc[0] == crc_step(crc[1], last[31:24]) & crc[1] == crc_step(crc[2], last[23:16])
+                            & crc[2] == crc_step(crc[3], last[15:8]) & crc[3] == crc_step(crc[4], last[7:0]));
+    residue_0: assert (fits[0] == fits[1]);
+    residue_1: assert (fits[1] == fits[2]);
+    residue_2: assert (fits[2] == fits[3]);
+    residue_3: assert (fits[3] == fits[4] & fits[4] == (last == ~crc[4]));
     head_is_a_word: assert (head[1:0] == 0 & head <= MASK & tail[1:0] == 0 & tail <= MASK);
     room_was_there: assert (unit.no_room_q | count < 4 | {1'b0, used} + words + 8 <= RING);
     marked_is_there: assert (unit.no_room_q | count < {mark, 2'd0} + 17'd4 | count > MAX | landed);
@@ -117,9 +128,9 @@ module deframer_formal #(parameter RING = 8192) (
       by_its_length: assert (head == ((head_then + 16'd4 + ((old_count - 16'd1) & 16'hfffc)) & MASK));
     end
     // a frame that ends is accepted, or counted once
-    if (started) one_fate: assert (moved + is_damaged + is_overflowed == (ended & was_frame));
+    if (started) one_fate: assert (2'(moved) + 2'(is_damaged) + 2'(is_overflowed) == 2'(ended & was_frame));
     if (started & ended & was_frame & ~was_good) bad_is_counted: assert (is_damaged);
-    if (ends & good & ~unit.no_room_q) begin
+    if (ends & in_frame & unit.sound & ~unit.no_room_q) begin
       length_is_written: assert (write & write_at == head & write_data == {16'd0, count - 16'd4});
       content_is_there: assert ({mark, 2'd0} >= count - 16'd4 | landed);
       never_full: assert ({1'b0, used} + 4 + ((count - 16'd1) & 16'hfffc) < RING);
@@ -128,5 +139,9 @@ module deframer_formal #(parameter RING = 8192) (
     counts_a_damaged_one: cover (started & is_damaged & old_count > 8);
     full_block: cover (in_frame & ~zero_due & left == 254);
     frame_after_a_frame: cover (started & moved & head_then != 0);
+  end
+  // a ring that is full within a few bytes
+  if (RING <= 16) begin : small
+    always_comb counts_one_without_room: cover (started & is_overflowed);
   end
 endmodule

@@ -237,6 +237,14 @@ pub enum Error {
         /// The right one.
         expected: String,
     },
+    /// A proof of the hardware fails.
+    #[error("{property} is not proved: {reason}")]
+    NotProved {
+        /// The assertion or cover, the proof, and where it is written.
+        property: String,
+        /// What was found instead, with the path of a trace where there is one.
+        reason: String,
+    },
     /// Ctrl-C.
     #[error("interrupted{kept}")]
     Interrupted {
@@ -289,6 +297,7 @@ impl Error {
             Error::ScaleExhausted { .. } => "lower --lr, or the scale or its floor; if the data hold huge values, scale them down".into(),
             Error::Setup { help, .. } | Error::Board { help, .. } => help.clone(),
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
+            Error::NotProved { .. } => "open the trace in a waveform viewer, or read the log: docs/verification tells how harnesses work".into(),
             Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
         }
     }
@@ -311,7 +320,7 @@ impl Error {
             | Error::Board { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
-            Error::Mismatch { .. } => 8,
+            Error::Mismatch { .. } | Error::NotProved { .. } => 8,
             Error::Interrupted { .. } => 130,
         }
     }

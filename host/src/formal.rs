@@ -172,7 +172,7 @@ impl Heard {
 /// Proves a task's assertions and reaches its covers.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for an assertion that fails or cannot be shown, with the path of a trace where there is one; for a cover that
+/// [`Error::NotProved`] for an assertion that fails or cannot be shown, with the path of a trace where there is one; for a cover that
 /// is not reached; for a task without assertions or without covers. [`Error::Setup`] for tools that are missing or fail.
 pub fn prove(options: &Options, tools: &FormalTools, task: &Task) -> Result<Proved> {
     let folder = options.root.join("target/systole/formal").join(&task.name);
@@ -217,32 +217,33 @@ pub fn prove(options: &Options, tools: &FormalTools, task: &Task) -> Result<Prov
 
 /// The names of all properties of one kind, if there are some and all of them passed.
 fn passed(task: &Task, heard: &Heard, part: &str, kind: &str, folder: &Path) -> Result<Vec<String>> {
-    let wrong = |what: String, found: String, expected: &str| Error::Mismatch { what, found, expected: expected.into() };
     let properties = heard.of(part, kind);
-    let short = |t: &Told| t.name.rsplit('.').next().unwrap_or_default().to_string();
-    let wanted = if kind == "ASSERT" { "an assertion that holds" } else { "a cover that is reached" };
+    let short = |t: &Told| t.name.rsplit('.').find(|p| !p.is_empty()).unwrap_or_default().to_string();
+    let (what, depth) = if kind == "ASSERT" { ("assertion", task.depth) } else { ("cover", task.cover_depth) };
     if properties.is_empty() {
-        let none = if kind == "ASSERT" { "no assertion" } else { "no cover" };
-        return Err(wrong(format!("the proof of {}", task.name), none.into(), "at least one"));
+        let reason = format!("it has no {what}, and without one nothing is shown");
+        return Err(Error::NotProved { property: task.name.clone(), reason });
     }
-    let failed = |t: &&&Told| t.status == "FAIL" && (kind == "COVER" || t.trace.is_some());
-    if let Some(t) = properties.iter().find(failed) {
-        let trace = t.trace.as_ref().map(|t| folder.join(t));
-        let found = match &trace {
-            None => "a cover that no run reaches".to_string(),
-            // one from a state that induction may begin in, and that perhaps no run reaches
-            Some(path) if path.file_name().is_some_and(|n| n.to_string_lossy().contains("induct")) => {
-                format!("an assertion that does not follow from {} cycles in which all hold, trace {}", task.depth, path.display())
-            }
-            Some(path) => format!("a counterexample, trace {}", path.display()),
+    let wrong = |t: &Told, reason: String| {
+        Err(Error::NotProved { property: format!("{} of {} ({})", short(t), task.name, t.location), reason })
+    };
+    if let Some(t) = properties.iter().find(|t| t.status == "FAIL") {
+        let Some(trace) = t.trace.as_ref().map(|t| folder.join(t)) else {
+            return wrong(t, format!("no run of {depth} cycles reaches it"));
         };
-        return Err(wrong(format!("{} of {} ({})", short(t), task.name, t.location), found, wanted));
+        let induction = trace.file_name().is_some_and(|n| n.to_string_lossy().contains("induct"));
+        // induction begins in any state in which all assertions hold, also in one that no run reaches
+        let reason = if induction {
+            format!("it does not follow by induction over {depth} cycles")
+        } else {
+            "a counterexample".into()
+        };
+        return wrong(t, format!("{reason}, trace {}", trace.display()));
     }
     let state = heard.done.get(part).map_or("nothing", String::as_str);
     if let Some(t) = properties.iter().find(|t| state != "PASS" || t.status != "PASS") {
         let log = folder.join("sby.log");
-        let found = format!("`{}`, and `{state}` of all ({})", t.status.to_lowercase(), log.display());
-        return Err(wrong(format!("{} of {} ({})", short(t), task.name, t.location), found, wanted));
+        return wrong(t, format!("the solver says {} of it, and {state} of all, log {}", t.status, log.display()));
     }
     Ok(properties.into_iter().map(short).collect())
 }

@@ -27,7 +27,7 @@ const Z3: Wheel<'static> = Wheel {
     version: "5.4.1.0",
     sha256: &[
         "e680ce083683abca5d07c3e55c2f620ff9a29cb91c548eeeea27ae29e8060522", // Linux, x86-64
-        "f056cb9714bb7c56ad7d25d86786b5a42c8a3c80e68b11f39af5f469b5366395",                                                            // Linux, arm64
+        "f056cb9714bb7c56ad7d25d86786b5a42c8a3c80e68b11f39af5f469b5366395", // Linux, arm64
     ],
     instead: "; or ask for the other solver with --solver yices",
 };
@@ -129,20 +129,15 @@ impl FormalTools {
     ///
     /// # Errors
     /// It cannot be started, is still running after `limit`, or fails for another reason than a property.
-    pub fn sby(
-        &self,
-        job: &str,
-        at: &Path,
-        log: &Path,
-        limit: Duration,
-        hear: &mut dyn FnMut(&str),
-    ) -> Result<Took> {
-        let part = |program: &str| {
-            format!("python3 {} {} {program}", quoted(&self.launcher), quoted(&self.site))
-        };
+    pub fn sby(&self, job: &str, at: &Path, log: &Path, limit: Duration, hear: &mut dyn FnMut(&str)) -> Result<Took> {
+        let part = |program: &str| format!("python3 {} {} {program}", quoted(&self.launcher), quoted(&self.site));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(self.bin.clone()).chain(std::env::split_paths(&path)))
-            .map_err(|_| Error::BadTool { what: "the SMT solver", path: self.bin.clone(), reason: "its path has a colon".into() })?;
+            .map_err(|_| Error::BadTool {
+                what: "the SMT solver",
+                path: self.bin.clone(),
+                reason: "its path has a colon".into(),
+            })?;
         let mut command = Command::new("python3");
         command
             .arg(&self.launcher)

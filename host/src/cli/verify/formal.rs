@@ -47,8 +47,7 @@ enum Choice {
     Z3,
 }
 
-const COLUMNS: [&str; 9] =
-    ["property", "unit", "mode", "depth", "result", "properties", "seconds", "solver", "design"];
+const COLUMNS: [&str; 9] = ["property", "unit", "mode", "depth", "result", "properties", "seconds", "solver", "design"];
 
 #[derive(Serialize)]
 struct Listed {
@@ -63,7 +62,8 @@ impl FormalArgs {
     pub(super) fn run(self) -> Result<()> {
         let chosen = self.chosen()?;
         if self.list {
-            let listed = |p: &&Proof| Listed { name: p.name, unit: p.unit, claim: p.claim, file: p.file, quick: p.quick };
+            let listed =
+                |p: &&Proof| Listed { name: p.name, unit: p.unit, claim: p.claim, file: p.file, quick: p.quick };
             let list: Vec<Listed> = chosen.iter().map(listed).collect();
             self.output.print(&list, |list| {
                 let lines: Vec<String> = list.iter().map(|l| format!("{:<14} {}", l.name, l.claim)).collect();
