@@ -141,7 +141,7 @@ module deframer_formal #(parameter RING = 8192) (
     frame_after_a_frame: cover (started & moved & head_then != 0);
   end
   // a ring that is full within a few bytes
-  if (RING <= 16) begin : small
+  if (RING <= 16) begin : tiny
     always_comb counts_one_without_room: cover (started & is_overflowed);
   end
 endmodule
