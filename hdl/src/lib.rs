@@ -5,6 +5,7 @@ pub mod board;
 pub mod control;
 pub mod emit;
 pub mod float;
+pub mod formal;
 pub mod link;
 pub mod matrix;
 pub mod memory;

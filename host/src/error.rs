@@ -247,6 +247,14 @@ pub enum Error {
         /// The right one.
         expected: String,
     },
+    /// A proof of the hardware fails.
+    #[error("{property} is not proved: {reason}")]
+    NotProved {
+        /// The assertion or cover, the proof, and where it is written.
+        property: String,
+        /// What was found instead, with the path of a trace where there is one.
+        reason: String,
+    },
     /// Ctrl-C.
     #[error("interrupted{kept}")]
     Interrupted {
@@ -302,6 +310,7 @@ impl Error {
                 "--holes lists what was not met: test it, or waive it with a reason (--waivers)".into()
             }
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
+            Error::NotProved { .. } => "open the trace in a waveform viewer, or read the log: docs/verification tells how harnesses work".into(),
             Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
         }
     }
@@ -324,7 +333,7 @@ impl Error {
             | Error::Board { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
-            Error::Mismatch { .. } | Error::Uncovered { .. } => 8,
+            Error::Mismatch { .. } | Error::Uncovered { .. } | Error::NotProved { .. } => 8,
             Error::Interrupted { .. } => 130,
         }
     }

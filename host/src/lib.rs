@@ -8,6 +8,7 @@
 //! | [`reference`] | the same graph trained in FP32 or FP64, for baselines and tests |
 //! | [`data`] | data sets: the bundled digits, CSV, IDX; fixed splits, reproducible shuffling |
 //! | [`driver`] | the link to a device: frames, retransmission, typed requests, training sessions |
+//! | [`formal`] | proofs of the hardware's units |
 //! | [`run`] | a training run from start to end: epochs, metrics, checkpoints, progress |
 //! | [`inspect`] | a checkpoint's exponents, and the loss scales that are safe for it |
 //! | [`report`] | a run in pictures |
@@ -24,6 +25,7 @@ pub mod data;
 pub mod driver;
 pub mod error;
 pub mod exponents;
+pub mod formal;
 pub mod graph;
 pub mod inspect;
 pub mod npy;

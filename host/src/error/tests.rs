@@ -28,6 +28,7 @@ fn name(e: &Error) -> &'static str {
         Error::Board { .. } => "Board",
         Error::Uncovered { .. } => "Uncovered",
         Error::Mismatch { .. } => "Mismatch",
+        Error::NotProved { .. } => "NotProved",
         Error::Interrupted { .. } => "Interrupted",
     }
 }
@@ -110,6 +111,10 @@ fn examples() -> Vec<Error> {
         },
         Error::Uncovered { what: "lines", met: "91.20 %".into(), wanted: "95.00 %".into() },
         Error::Mismatch { what: "case 3, element 7".into(), found: "1.5".into(), expected: "1.25".into() },
+        Error::NotProved {
+            property: "no_overflow of byte_fifo (harness.sv:39.5-39.38)".into(),
+            reason: "a counterexample, trace target/systole/formal/byte_fifo/byte_fifo_proof/engine_0/trace.vcd".into(),
+        },
         Error::Interrupted { kept: "; the checkpoint after step 90 is in runs/a".into() },
     ]
 }

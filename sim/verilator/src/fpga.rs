@@ -3,14 +3,15 @@
 //! Native ones on `PATH` are used if all are there and recent, because they are faster; else a pinned set of packages, which
 //! run as WebAssembly inside Python, is fetched once. Both are called in the same way, with [`FpgaTools::run`].
 
+use crate::follow::follow_to_end;
 use crate::process::{Job, tail};
 use crate::wheel::{Wheel, fetch_all};
 use crate::{Error, Options, Result, store};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+pub use crate::follow::Took;
 
 const INSTEAD: &str = "; or install yosys 0.40, nextpnr-ecp5 0.7 and prjtrellis or later, and put them on PATH";
 
@@ -99,15 +100,6 @@ impl FpgaTool {
     }
 }
 
-/// What one run of a program took.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Took {
-    /// Wall clock.
-    pub seconds: f64,
-    /// Most memory in use at once, in KiB, where the system tells (Linux).
-    pub peak_kib: Option<u64>,
-}
-
 /// A usable set.
 #[derive(Clone, Debug)]
 pub struct FpgaTools {
@@ -137,6 +129,14 @@ impl FpgaTools {
                 return Err(Error::BadSetting { variable, value: other.into(), expected });
             }
         }
+        FpgaTools::pinned(options)
+    }
+
+    /// Fetches the pinned ones, whatever `PATH` has.
+    ///
+    /// # Errors
+    /// No network, another hash, no Python.
+    pub fn pinned(options: &Options) -> Result<FpgaTools> {
         let (yosys, nextpnr) = (&WHEELS[0], &WHEELS[1]);
         let home = options.tools().join(format!("fpga-{}-{}", yosys.version, nextpnr.version));
         store::ensure(options, &home, "installing the FPGA tools", |dir| {
@@ -161,6 +161,11 @@ impl FpgaTools {
             versions: format!("yosys {}, nextpnr-ecp5 {} (WebAssembly)", short(yosys.version), short(nextpnr.version)),
             site: Some(site),
         })
+    }
+
+    /// Folders of the pinned packages and of what is compiled from them; `None` for native programs.
+    pub(crate) fn packages(&self) -> Option<(&Path, &Path)> {
+        self.site.as_deref().map(|site| (site, self.cache.as_path()))
     }
 
     /// Simulation models of the ECP5's primitives, as yosys ships them.
@@ -191,9 +196,7 @@ impl FpgaTools {
             }
         };
         let purpose = format!("run {} for a bitstream", tool.name());
-        let file = File::create(log).map_err(Error::io("create", log))?;
-        let copy = file.try_clone().map_err(Error::io("create", log))?;
-        command.args(arguments).current_dir(at).stdin(Stdio::null()).stdout(file).stderr(copy);
+        command.args(arguments).current_dir(at);
         let program = command.get_program().to_string_lossy().into_owned();
         let help = format!("install Python 3.9 or later{INSTEAD}");
         let missing = |source| Error::MissingProgram {
@@ -202,27 +205,10 @@ impl FpgaTools {
             source,
             help: help.clone(),
         };
-        let mut child = command.spawn().map_err(missing)?;
-        let begun = Instant::now();
-        let mut follow = Follow::new(log)?;
-        let mut peak = None;
-        let status = loop {
-            peak = peak_kib(child.id()).or(peak);
-            follow.lines(hear)?;
-            match child.try_wait().map_err(missing)? {
-                Some(status) => break Some(status),
-                None if begun.elapsed() > limit => break None,
-                None => std::thread::sleep(Duration::from_millis(100)),
-            }
-        };
-        if status.is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        follow.lines(hear)?;
+        let (status, took) = follow_to_end(command, log, limit, hear, missing)?;
         let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
         match status {
-            Some(status) if status.success() => Ok(Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }),
+            Some(status) if status.success() => Ok(took),
             Some(status) => Err(Error::ProgramFailed {
                 program: tool.name().into(),
                 purpose: format!("finish (log: {})", log.display()),
@@ -272,59 +258,9 @@ fn short(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// The most memory that a process has had, from Linux.
-fn peak_kib(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
-}
-
-/// Reads a growing file line by line.
-struct Follow {
-    file: File,
-    at: u64,
-    rest: Vec<u8>,
-    path: PathBuf,
-}
-
-impl Follow {
-    fn new(path: &Path) -> Result<Follow> {
-        Ok(Follow {
-            file: File::open(path).map_err(Error::io("open", path))?,
-            at: 0,
-            rest: Vec::new(),
-            path: path.into(),
-        })
-    }
-
-    fn lines(&mut self, hear: &mut dyn FnMut(&str)) -> Result<()> {
-        let mut fresh = Vec::new();
-        self.file.seek(SeekFrom::Start(self.at)).map_err(Error::io("read", &self.path))?;
-        self.at += self.file.read_to_end(&mut fresh).map_err(Error::io("read", &self.path))? as u64;
-        self.rest.extend(fresh);
-        while let Some(end) = self.rest.iter().position(|&b| b == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            hear(String::from_utf8_lossy(&line).trim_end());
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_growing_log_is_heard_line_by_line() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("log");
-        std::fs::write(&path, "one\ntw").unwrap();
-        let mut heard = Vec::new();
-        let mut follow = Follow::new(&path).unwrap();
-        follow.lines(&mut |l| heard.push(l.to_string())).unwrap();
-        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        follow.lines(&mut |l| heard.push(l.to_string())).unwrap();
-        assert_eq!(heard, ["one", "two", "three"]);
-    }
 
     #[test]
     fn every_package_is_pinned() {

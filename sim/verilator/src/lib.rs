@@ -21,6 +21,7 @@
 //! * [`Verilator::build`]: Verilog to a shared object below `<root>/target/systole/rtl/<sha256>/`. Two processes that want
 //!   the same model build it once.
 //! * [`fpga`]: yosys, nextpnr and friends for ECP5 boards, found on `PATH` or fetched likewise.
+//! * [`formal`]: SymbiYosys and an SMT solver, fetched likewise.
 //! * [`Module`]: a loaded model: ports, clock, plusargs, traces, and [`Module::run_vectors`], a loop in C++ for tests
 //!   that push millions of vectors through a small unit.
 //! * [`firmware`]: cross-compiles the RISC-V program, and turns its ELF into words for `$readmemh`.
@@ -47,6 +48,8 @@ mod debian;
 mod error;
 mod ffi;
 pub mod firmware;
+mod follow;
+pub mod formal;
 pub mod fpga;
 mod lint;
 mod module;

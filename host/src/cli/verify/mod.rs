@@ -6,9 +6,11 @@
 //! | [`functions`] | exp, log and the others as programs, with the model |
 //! | [`lockstep`] | a network in training, with the model |
 //! | `coverage` | which lines and bits of the hardware the tests have exercised |
+//! | `formal` | proofs of the units, see [`crate::formal`] |
 //! | `table` | rows of `docs/verification` |
 
 mod coverage;
+mod formal;
 pub mod functions;
 pub mod gemm;
 pub mod lockstep;
@@ -27,6 +29,7 @@ pub use lockstep::{LockstepSummary, verify_lockstep};
 pub(super) enum Verify {
     Gemm(gemm::GemmArgs),
     Functions(functions::FunctionsArgs),
+    Formal(formal::FormalArgs),
     Lockstep(Box<lockstep::LockstepArgs>),
     Coverage(coverage::CoverageArgs),
 }
@@ -36,6 +39,7 @@ impl Verify {
         match self {
             Verify::Gemm(a) => a.run(),
             Verify::Functions(a) => a.run(),
+            Verify::Formal(a) => a.run(),
             Verify::Lockstep(a) => a.run(),
             Verify::Coverage(a) => a.run(),
         }
