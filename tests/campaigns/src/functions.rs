@@ -85,7 +85,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn close(&mut self, which: Elementary, ulp: f64, at: u32) {
+    fn close(&mut self, ulp: f64, at: u32) {
         self.judged += 1;
         self.nearest += u64::from(ulp <= 0.5);
         self.above_1 += u64::from(ulp > 1.0);
@@ -106,7 +106,7 @@ impl Tally {
                 let largest = fast > self.single.ulp.max(0.5) - SLACK;
                 let doubtful = largest || near(0.5) || near(1.0) || near(2.0) || near(Elementary::ULPS);
                 let exactly = || exact_error(value.into(), &exact(which, x), SINGLE);
-                self.close(which, if doubtful && value.is_finite() { exactly() } else { fast }, x.to_bits());
+                self.close(if doubtful && value.is_finite() { exactly() } else { fast }, x.to_bits());
             }
             other => {
                 self.promised += 1;
