@@ -351,6 +351,11 @@ impl Error {
 }
 
 impl Error {
+    /// A tool's error: what could not be provided or made.
+    pub fn from_tool(what: impl Into<String>, e: systole_verilator::Error) -> Error {
+        Error::Setup { what: what.into(), reason: e.to_string(), help: e.help() }
+    }
+
     /// A compiler's error about `what`.
     pub fn from_compiler(what: impl Into<String>, e: crate::compile::CompileError) -> Error {
         use crate::compile::CompileError as C;

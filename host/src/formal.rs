@@ -36,26 +36,6 @@ pub struct Task {
     pub cover_depth: u32,
 }
 
-/// What came out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Every assertion holds.
-    Proved,
-    /// Every cover is reached.
-    Reached,
-}
-
-impl Verdict {
-    /// In a word.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Verdict::Proved => "proved",
-            Verdict::Reached => "reached",
-        }
-    }
-}
-
 /// One mode of one proof, done.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
@@ -63,8 +43,8 @@ pub struct Part {
     pub mode: &'static str,
     /// Cycles.
     pub depth: u32,
-    /// Proved, or reached.
-    pub verdict: Verdict,
+    /// `proved`: every assertion holds; `reached`: every cover is.
+    pub verdict: &'static str,
     /// The assertions or covers.
     pub properties: Vec<String>,
     /// Seconds, start of the tools included.
@@ -188,26 +168,23 @@ pub fn prove(options: &Options, tools: &FormalTools, task: &Task) -> Result<Prov
     }
     let mut heard = Heard::default();
     let log = folder.join("sby.log");
-    let took = tools.sby(&job, &folder, &log, 2 * LIMIT, &mut |line| heard.line(line)).map_err(|e| Error::Setup {
-        what: format!("the proof of {}", task.name),
-        reason: e.to_string(),
-        help: e.help(),
-    })?;
+    let took = tools
+        .sby(&job, &folder, &log, 2 * LIMIT, &mut |line| heard.line(line))
+        .map_err(|e| Error::from_tool(format!("the proof of {}", task.name), e))?;
     let asserts = passed(task, &heard, "proof", "ASSERT", &folder)?;
     let covers = passed(task, &heard, "cover", "COVER", &folder)?;
     let seconds = |name: &str| heard.seconds.get(name).copied().unwrap_or(took.seconds);
     let mode = if task.mode == Mode::Induction { "induction" } else { "bounded" };
-    let digest = Sha256::digest(task.verilog.as_bytes());
     Ok(Proved {
         name: task.name.clone(),
-        design: digest.iter().take(4).map(|b| format!("{b:02x}")).collect(),
+        design: systole_verilator::hex(&Sha256::digest(task.verilog.as_bytes())[..4]),
         solver: tools.versions.clone(),
         parts: vec![
-            Part { mode, depth: task.depth, verdict: Verdict::Proved, properties: asserts, seconds: seconds("proof") },
+            Part { mode, depth: task.depth, verdict: "proved", properties: asserts, seconds: seconds("proof") },
             Part {
                 mode: "cover",
                 depth: task.cover_depth,
-                verdict: Verdict::Reached,
+                verdict: "reached",
                 properties: covers,
                 seconds: seconds("cover"),
             },
@@ -253,9 +230,5 @@ fn passed(task: &Task, heard: &Heard, part: &str, kind: &str, folder: &Path) -> 
 /// # Errors
 /// They cannot be fetched.
 pub fn tools(options: &Options, solver: systole_verilator::formal::Solver) -> Result<FormalTools> {
-    FormalTools::provision(options, solver).map_err(|e| Error::Setup {
-        what: "the tools for proofs".into(),
-        reason: e.to_string(),
-        help: e.help(),
-    })
+    FormalTools::provision(options, solver).map_err(|e| Error::from_tool("the tools for proofs", e))
 }

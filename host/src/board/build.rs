@@ -76,7 +76,7 @@ impl Flow {
     /// # Errors
     /// They are missing and cannot be fetched.
     pub fn new(options: Options, seed: u32) -> Result<Flow> {
-        let tools = FpgaTools::provision(&options).map_err(|e| failed("the FPGA tools", e))?;
+        let tools = FpgaTools::provision(&options).map_err(|e| Error::from_tool("the FPGA tools", e))?;
         Ok(Flow { options, tools, seed })
     }
 
@@ -90,7 +90,7 @@ impl Flow {
             reason: e.to_string(),
             help: "this is a bug worth reporting".into(),
         })?;
-        let core = vexriscv_verilog(&self.options).map_err(|e| failed("the soft core", e))?;
+        let core = vexriscv_verilog(&self.options).map_err(|e| Error::from_tool("the soft core", e))?;
         let machine = board.machine();
         let core = std::fs::read_to_string(&core).map_err(Error::io("read", &core))?;
         let image = hex(&placeholder(machine.firmware_bytes as usize / 4));
@@ -302,7 +302,7 @@ impl Flow {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let digest: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let digest = systole_verilator::hex(&hash.finalize()[..8]);
         self.options.root.join("target/systole/boards").join(name).join(format!("{stage}-{digest}"))
     }
 
@@ -323,7 +323,7 @@ impl Flow {
             let note = serde_json::json!({"seconds": took.seconds, "peak_kib": took.peak_kib});
             write(&dir.join("took.json"), &note.to_string())
         })
-        .map_err(|e| failed(name, e))?;
+        .map_err(|e| Error::from_tool(name, e))?;
         let note = json(&home.join("took.json"))?;
         let seconds = note["seconds"].as_f64().unwrap_or_else(|| begun.elapsed().as_secs_f64());
         let peak_kib = note["peak_kib"].as_u64();
@@ -399,10 +399,6 @@ fn json(path: &Path) -> Result<Value> {
 
 fn unreadable(path: &Path) -> Error {
     Error::Malformed { path: path.into(), format: "tool report", reason: "the numbers are not where they were".into() }
-}
-
-pub(super) fn failed(what: &str, e: systole_verilator::Error) -> Error {
-    Error::Setup { what: what.into(), reason: e.to_string(), help: e.help() }
 }
 
 #[cfg(test)]

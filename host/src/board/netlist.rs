@@ -15,7 +15,7 @@ use systole_sim::rtl::{self, Build, Rtl};
 use systole_verilator::fpga::{FpgaTool, FpgaTools};
 use systole_verilator::{ModelSpec, Options, Verilator, ensure_folder, vexriscv_verilog};
 
-use super::build::{failed, write};
+use super::build::write;
 use crate::compile::{self, Optimizer};
 use crate::data::Dataset;
 use crate::driver::Device;
@@ -136,7 +136,7 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
         reason: e.to_string(),
         help: "this is a bug worth reporting".into(),
     })?;
-    let core = vexriscv_verilog(options).map_err(|e| failed("the soft core", e))?;
+    let core = vexriscv_verilog(options).map_err(|e| Error::from_tool("the soft core", e))?;
     let core = std::fs::read_to_string(&core).map_err(Error::io("read", &core))?;
     let mut image = std::fs::read_to_string(&rtl.image).map_err(Error::io("read", &rtl.image))?;
     let words = rtl.machine.firmware_bytes as usize / 4;
@@ -153,7 +153,7 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
-        hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect::<String>()
+        systole_verilator::hex(&hash.finalize()[..8])
     };
     let home: PathBuf = options.root.join("target/systole/boards/netlist").join(key);
     ensure_folder(options, &home, "synthesising the SoC", |dir| {
@@ -166,7 +166,7 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
         let log = dir.join("yosys.log");
         tools.run(FpgaTool::Yosys, &arguments, dir, &log, SYNTHESIS_LIMIT, &mut |_| ()).map(drop)
     })
-    .map_err(|e| failed("the netlist", e))?;
+    .map_err(|e| Error::from_tool("the netlist", e))?;
     let read = |name: &str| {
         let path = home.join(name);
         std::fs::read_to_string(&path).map_err(Error::io("read", &path))
@@ -181,8 +181,8 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
     let folder = models.parent().unwrap_or(Path::new("."));
     spec.verilator_args = vec![format!("-I{}", folder.display())];
     spec.allow.extend(["lint", "style", "UNOPTFLAT", "MULTIDRIVEN"].map(String::from));
-    let verilator = Verilator::provision(options).map_err(|e| failed("Verilator", e))?;
-    let library = verilator.build(&spec).map_err(|e| failed("the netlist's simulator", e))?;
+    let verilator = Verilator::provision(options).map_err(|e| Error::from_tool("Verilator", e))?;
+    let library = verilator.build(&spec).map_err(|e| Error::from_tool("the netlist's simulator", e))?;
     Ok((Build { library, ..rtl.clone() }, cells))
 }
 

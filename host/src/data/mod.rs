@@ -166,7 +166,7 @@ mod tests {
             hash.update(&part.features);
             hash.update(&part.labels);
         }
-        let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let hex = systole_verilator::hex(&hash.finalize());
         assert_eq!(hex, "483e81b0ed14f9fe6a57edb201b6adae4f6e0cc63603cc72d7b6a13b74510481");
         let per_class = |c: u8| d.test.labels.iter().filter(|&&l| l == c).count();
         assert!((0..10).all(|c| (25..=50).contains(&per_class(c))));
@@ -181,7 +181,7 @@ mod tests {
             hash.update(&part.features);
             hash.update(&part.labels);
         }
-        let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let hex = systole_verilator::hex(&hash.finalize());
         assert_eq!(hex, "0568fb2a66c36d48fe844c74050cbbdd00c65a85fecfc32ef6cb1bfb3ba2f92a");
     }
 

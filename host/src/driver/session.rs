@@ -52,7 +52,7 @@ impl Weights {
         for v in self.masters.iter().flatten() {
             hash.update(v.to_le_bytes());
         }
-        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        systole_verilator::hex(&hash.finalize())
     }
 }
 

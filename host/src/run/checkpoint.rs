@@ -195,7 +195,7 @@ impl Checkpoint {
             shape.iter().for_each(|&n| part(&(n as u64).to_le_bytes()));
             part(data);
         }
-        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        systole_verilator::hex(&hash.finalize())
     }
 
     /// Where it was read from.

@@ -151,7 +151,7 @@ pub fn program_sha256(compiled: &Compiled) -> String {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    systole_verilator::hex(&hash.finalize())
 }
 
 /// A run's name, where none is given.

@@ -203,7 +203,7 @@ fn firmware_sources(options: &Options) -> Result<PathBuf> {
 pub fn firmware_image(options: &Options, machine: &Machine) -> Result<(PathBuf, PathBuf, usize)> {
     let built = firmware::build(options, &firmware_sources(options)?)?;
     let elf = std::fs::read(&built.elf).map_err(Error::io("read", &built.elf))?;
-    let digest: String = Sha256::digest(&elf).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let digest = systole_verilator::hex(&Sha256::digest(&elf)[..16]);
     // absolute, because the model reads it from wherever the program runs
     let root = std::path::absolute(&options.root).map_err(Error::io("find", &options.root))?;
     let home = root.join("target/systole/firmware").join(digest);

@@ -57,13 +57,7 @@ impl Compiler {
         let mut command = Command::new(&self.program);
         command
             .args(["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-w", "-pthread"])
-            .args([
-                "-DVERILATOR=1",
-                "-DVL_TIME_CONTEXT",
-                "-DVM_SC=0",
-                "-DVM_TRACE_VCD=0",
-                "-DVM_TRACE_SAIF=0",
-            ])
+            .args(["-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-DVM_SC=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"])
             .args(["-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL", "-DVL_USER_WARN"])
             .arg(format!("-DVM_COVERAGE={}", features.coverage as u8))
             .args(["-DVM_TRACE", "-DVM_TRACE_FST"].map(|d| format!("{d}={}", features.trace as u8)))

@@ -14,6 +14,12 @@ type Counts = BTreeMap<String, u64>;
 /// What this process has counted, by the folder it goes to.
 static COUNTED: Mutex<Option<HashMap<PathBuf, Counts>>> = Mutex::new(None);
 
+/// A line of a file: what tells its point from others, and how often that was met.
+pub fn point(line: &str) -> Option<(&str, u64)> {
+    let (point, count) = line.strip_prefix("C '")?.rsplit_once("' ")?;
+    Some((point, count.parse().ok()?))
+}
+
 /// Adds what `write` leaves in the file that it is given, and writes the sum to this process' file in `folder`.
 ///
 /// # Errors
@@ -25,11 +31,8 @@ pub(crate) fn add(folder: &Path, top: &str, write: impl FnOnce(&CStr)) -> io::Re
     let mut counted = COUNTED.lock().unwrap_or_else(|e| e.into_inner());
     let counts = counted.get_or_insert_default().entry(folder.into()).or_default();
     write(&name);
-    for line in std::fs::read_to_string(&fresh)?.lines() {
-        let Some((point, count)) = line.rsplit_once(' ').filter(|(p, _)| p.starts_with("C '")) else {
-            continue;
-        };
-        let count: u64 = count.parse().map_err(|_| io::Error::other(format!("no count in {line:?}")))?;
+    for line in std::fs::read_to_string(&fresh)?.lines().filter(|l| l.starts_with("C '")) {
+        let (point, count) = point(line).ok_or_else(|| io::Error::other(format!("no count in {line:?}")))?;
         match counts.get_mut(point) {
             Some(sum) => *sum += count,
             None => drop(counts.insert(point.into(), count)),
@@ -37,7 +40,7 @@ pub(crate) fn add(folder: &Path, top: &str, write: impl FnOnce(&CStr)) -> io::Re
     }
     let mut out = io::BufWriter::new(std::fs::File::create(&fresh)?);
     writeln!(out, "# SystemC::Coverage-3")?;
-    counts.iter().try_for_each(|(point, count)| writeln!(out, "{point} {count}"))?;
+    counts.iter().try_for_each(|(point, count)| writeln!(out, "C '{point}' {count}"))?;
     out.flush()?;
     std::fs::rename(&fresh, &own)
 }

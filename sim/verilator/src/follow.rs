@@ -1,10 +1,11 @@
 //! Long runs of programs: their output heard while they run, a limit, and what they took.
 
+use crate::process::{Job, tail};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What one run of a program took.
@@ -16,35 +17,55 @@ pub struct Took {
     pub peak_kib: Option<u64>,
 }
 
-/// Runs a command that prints to `log`, tells each line, and waits for its end or, with no status, stops it after `limit`.
-pub(crate) fn follow_to_end(
-    mut command: Command,
-    log: &Path,
-    limit: Duration,
-    hear: &mut dyn FnMut(&str),
-    missing: impl Fn(std::io::Error) -> Error,
-) -> Result<(Option<ExitStatus>, Took)> {
-    let file = File::create(log).map_err(Error::io("create", log))?;
-    let copy = file.try_clone().map_err(Error::io("create", log))?;
-    let mut child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn().map_err(&missing)?;
-    let begun = Instant::now();
-    let mut follow = Follow::new(log)?;
-    let mut peak = None;
-    let status = loop {
-        peak = peak_kib(child.id()).or(peak);
-        follow.lines(hear)?;
-        match child.try_wait().map_err(&missing)? {
-            Some(status) => break Some(status),
-            None if begun.elapsed() > limit => break None,
-            None => std::thread::sleep(Duration::from_millis(100)),
+impl Job<'_> {
+    /// Runs to the end or to the deadline; all that it prints goes to `log` and, line by line, to `hear`. In errors it is called
+    /// `name`, and they quote the log's end.
+    pub fn follow(
+        mut self,
+        name: &str,
+        log: &Path,
+        ends_well: impl Fn(ExitStatus) -> bool,
+        hear: &mut dyn FnMut(&str),
+    ) -> Result<Took> {
+        let file = File::create(log).map_err(Error::io("create", log))?;
+        let copy = file.try_clone().map_err(Error::io("create", log))?;
+        self.command.stdin(Stdio::null()).stdout(file).stderr(copy);
+        let mut child = self.command.spawn().map_err(|e| self.missing(e))?;
+        let begun = Instant::now();
+        let mut follow = Follow::new(log)?;
+        let mut peak = None;
+        let status = loop {
+            peak = peak_kib(child.id()).or(peak);
+            follow.lines(hear)?;
+            match child.try_wait().map_err(|e| self.missing(e))? {
+                Some(status) => break Some(status),
+                None if begun.elapsed() > self.limit => break None,
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
+        };
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
-    };
-    if status.is_none() {
-        let _ = child.kill();
-        let _ = child.wait();
+        follow.lines(hear)?;
+        let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
+        match status {
+            Some(status) if ends_well(status) => Ok(Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }),
+            Some(status) => Err(Error::ProgramFailed {
+                program: name.into(),
+                purpose: format!("finish (log: {})", log.display()),
+                status: status.to_string(),
+                output: output(),
+                help: format!("read {}", log.display()),
+            }),
+            None => Err(Error::TimedOut {
+                program: name.into(),
+                purpose: self.purpose.into(),
+                limit: self.limit,
+                output: output(),
+            }),
+        }
     }
-    follow.lines(hear)?;
-    Ok((status, Took { seconds: begun.elapsed().as_secs_f64(), peak_kib: peak }))
 }
 
 /// The most memory that a process has had, from Linux.

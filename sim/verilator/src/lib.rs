@@ -43,7 +43,7 @@
 //! | `CXX` | the C++ compiler, `g++` otherwise |
 
 mod compile;
-mod coverage;
+pub mod coverage;
 mod debian;
 mod error;
 mod ffi;
@@ -70,6 +70,6 @@ pub use module::Module;
 pub use options::Options;
 pub use ports::{Direction, Port, PortInfo};
 pub use spec::{ModelSpec, Optimise};
-pub use store::ensure as ensure_folder;
+pub use store::{ensure as ensure_folder, hex};
 pub use tools::vexriscv_verilog;
 pub use verilator::Verilator;

@@ -32,16 +32,20 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn program(&self) -> String {
+        self.command.get_program().to_string_lossy().into_owned()
+    }
+
+    /// That it cannot be started, or not be waited for.
+    pub fn missing(&self, source: std::io::Error) -> Error {
+        Error::MissingProgram { program: self.program(), purpose: self.purpose.into(), source, help: self.help.into() }
+    }
+
     /// Runs to the end or to the deadline; an exit status other than 0 is not an error here.
     pub fn finish(mut self) -> Result<Finished> {
-        let program = self.command.get_program().to_string_lossy().into_owned();
+        let program = self.program();
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().map_err(|source| Error::MissingProgram {
-            program: program.clone(),
-            purpose: self.purpose.into(),
-            source,
-            help: self.help.into(),
-        })?;
+        let mut child = self.command.spawn().map_err(|e| self.missing(e))?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         let begun = Instant::now();
@@ -51,14 +55,7 @@ impl Job<'_> {
                 Ok(Some(status)) => break Some(status),
                 Ok(None) if begun.elapsed() > self.limit => break None,
                 Ok(None) => std::thread::sleep(pause),
-                Err(source) => {
-                    return Err(Error::MissingProgram {
-                        program,
-                        purpose: self.purpose.into(),
-                        source,
-                        help: self.help.into(),
-                    });
-                }
+                Err(source) => return Err(self.missing(source)),
             }
             pause = (pause * 2).min(Duration::from_millis(20));
         };
@@ -85,7 +82,7 @@ impl Job<'_> {
 
     /// Runs to the end; an exit status other than 0 is an error.
     pub fn succeed(self) -> Result<Finished> {
-        let program = self.command.get_program().to_string_lossy().into_owned();
+        let program = self.program();
         let (purpose, help) = (self.purpose.to_string(), self.help.to_string());
         let done = self.finish()?;
         if done.status.success() {

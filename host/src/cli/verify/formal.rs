@@ -91,7 +91,7 @@ impl FormalArgs {
                     proof.unit.to_string(),
                     part.mode.to_string(),
                     part.depth.to_string(),
-                    part.verdict.name().to_string(),
+                    part.verdict.to_string(),
                     part.properties.len().to_string(),
                     format!("{:.0}", part.seconds),
                     proved.solver.clone(),
@@ -120,7 +120,7 @@ impl FormalArgs {
 fn line(p: &Proved) -> String {
     let part = |part: &crate::formal::Part| {
         let (n, what) = (part.properties.len(), if part.mode == "cover" { "covers" } else { "assertions" });
-        format!("{n} {what} {} ({}, {} cycles, {:.0} s)", part.verdict.name(), part.mode, part.depth, part.seconds)
+        format!("{n} {what} {} ({}, {} cycles, {:.0} s)", part.verdict, part.mode, part.depth, part.seconds)
     };
     format!("{:<14} {}", p.name, p.parts.iter().map(part).collect::<Vec<_>>().join("; "))
 }

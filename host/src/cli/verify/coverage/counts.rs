@@ -55,13 +55,16 @@ pub(super) fn add(counts: &mut Counts, path: &Path) -> Result<()> {
             *counts.entry(point).or_default() += count;
         }
     }
-    if found { Ok(()) } else { Err(Error::Malformed { path: path.into(), format: "coverage", reason: "no point in it".into() }) }
+    if found {
+        Ok(())
+    } else {
+        Err(Error::Malformed { path: path.into(), format: "coverage", reason: "no point in it".into() })
+    }
 }
 
 /// A point and its count; no point for kinds that are not asked for.
 fn parse(line: &str) -> Option<(Option<Point>, u64)> {
-    let (keys, count) = line.strip_prefix("C '")?.rsplit_once("' ")?;
-    let count = count.trim().parse().ok()?;
+    let (keys, count) = systole_verilator::coverage::point(line)?;
     let mut point = Point { module: String::new(), kind: Kind::Line, line: 0, column: 0, what: String::new() };
     let mut known = false;
     for pair in keys.split('\u{1}').filter(|p| !p.is_empty()) {
@@ -74,8 +77,7 @@ fn parse(line: &str) -> Option<(Option<Point>, u64)> {
                     "v_toggle" => (true, Kind::Toggle),
                     _ => (false, Kind::Line),
                 };
-                // a module of other parameters has them behind its name
-                point.module = value_of_module(module);
+                point.module = module.into();
             }
             "l" => point.line = value.parse().ok()?,
             "n" => point.column = value.parse().ok()?,
@@ -86,16 +88,14 @@ fn parse(line: &str) -> Option<(Option<Point>, u64)> {
     Some((known.then_some(point), count))
 }
 
-fn value_of_module(name: &str) -> String {
-    name.split("__").next().unwrap_or(name).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn line(module: &str, what: &str, instance: &str, count: u64) -> String {
-        format!("C '\u{1}f\u{2}soc.v\u{1}l\u{2}12\u{1}n\u{2}9\u{1}page\u{2}{module}\u{1}o\u{2}{what}\u{1}h\u{2}{instance}' {count}\n")
+        format!(
+            "C '\u{1}f\u{2}soc.v\u{1}l\u{2}12\u{1}n\u{2}9\u{1}page\u{2}{module}\u{1}o\u{2}{what}\u{1}h\u{2}{instance}' {count}\n"
+        )
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl CoverageArgs {
             return Err(Error::value("--at-least", self.at_least, "a percentage lies in 0..=100"));
         }
         let (design, files) = self.files()?;
-        let mut waivers = self.waivers.as_deref().map_or(Ok(Waivers::none()), Waivers::read)?;
+        let mut waivers = self.waivers.as_deref().map_or(Ok(Waivers::default()), Waivers::read)?;
         let mut all = Counts::new();
         files.iter().try_for_each(|f| counts::add(&mut all, f))?;
         let report = summarise(design, files.len(), &all, &mut waivers);
@@ -216,7 +216,9 @@ fn text(r: &Report, holes: bool) -> String {
     if holes {
         out.extend(r.holes.iter().map(|h| format!("not met  {h}")));
     }
-    out.extend(r.waivers.iter().map(|w| format!("waived   {} {} ({} points): {}", w.module, w.signal, w.points, w.reason)));
+    out.extend(
+        r.waivers.iter().map(|w| format!("waived   {} {} ({} points): {}", w.module, w.signal, w.points, w.reason)),
+    );
     out.push(format!("{}, {} runs", r.design, r.runs));
     out.join("\n")
 }

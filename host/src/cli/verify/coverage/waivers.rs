@@ -24,17 +24,35 @@ struct File {
     waiver: Vec<Entry>,
 }
 
-/// What a file waives.
-pub(super) struct Waivers {
-    entries: Vec<(Entry, WildMatch, Option<WildMatch>, usize)>,
+/// An entry, read, and how many points it has taken out.
+struct Waiver {
+    entry: Entry,
+    module: WildMatch,
+    signal: Option<WildMatch>,
+    points: usize,
 }
 
-impl Waivers {
-    /// None.
-    pub(super) fn none() -> Waivers {
-        Waivers { entries: Vec::new() }
+impl Waiver {
+    fn of(entry: Entry) -> Waiver {
+        let (module, signal) = (WildMatch::new(&entry.module), entry.signal.as_deref().map(WildMatch::new));
+        Waiver { entry, module, signal, points: 0 }
     }
 
+    fn fits(&self, point: &Point, met: bool) -> bool {
+        let name = point.what.split(['[', ':']).next().unwrap_or_default();
+        self.module.matches(&point.module)
+            && self
+                .signal
+                .as_ref()
+                .is_none_or(|s| !met && point.kind == Kind::Toggle && (s.matches(name) || s.matches(&point.what)))
+    }
+}
+
+/// What a file waives.
+#[derive(Default)]
+pub(super) struct Waivers(Vec<Waiver>);
+
+impl Waivers {
     /// Those of a TOML file.
     pub(super) fn read(path: &Path) -> Result<Waivers> {
         let malformed = |reason: String| Error::Malformed { path: path.into(), format: "waivers", reason };
@@ -43,37 +61,26 @@ impl Waivers {
         if let Some(entry) = file.waiver.iter().find(|w| w.reason.trim().is_empty()) {
             return Err(malformed(format!("the waiver of {} gives no reason", entry.module)));
         }
-        let entries = file.waiver.into_iter().map(|w| {
-            let (module, signal) = (WildMatch::new(&w.module), w.signal.as_deref().map(WildMatch::new));
-            (w, module, signal, 0)
-        });
-        Ok(Waivers { entries: entries.collect() })
+        Ok(Waivers(file.waiver.into_iter().map(Waiver::of).collect()))
     }
 
     /// Whether a point does not count. A waiver without a signal takes all lines and bits of its modules out, one with a signal
     /// the bits that were not met.
     pub(super) fn cover(&mut self, point: &Point, met: bool) -> bool {
-        let name = point.what.split(['[', ':']).next().unwrap_or_default();
-        let fits = |signal: &Option<WildMatch>| match signal {
-            None => true,
-            Some(s) => !met && point.kind == Kind::Toggle && (s.matches(name) || s.matches(&point.what)),
-        };
-        let Some(entry) = self.entries.iter_mut().find(|e| e.1.matches(&point.module) && fits(&e.2)) else {
-            return false;
-        };
-        entry.3 += 1;
+        let Some(waiver) = self.0.iter_mut().find(|w| w.fits(point, met)) else { return false };
+        waiver.points += 1;
         true
     }
 
-    /// Each waiver with how many points it has covered.
+    /// Each waiver with how many points it has taken out.
     pub(super) fn used(&self) -> Vec<super::Waived> {
-        let of = |(e, _, _, points): &(Entry, WildMatch, Option<WildMatch>, usize)| super::Waived {
-            module: e.module.clone(),
-            signal: e.signal.clone().unwrap_or_else(|| "*".into()),
-            reason: e.reason.clone(),
-            points: *points,
+        let of = |w: &Waiver| super::Waived {
+            module: w.entry.module.clone(),
+            signal: w.entry.signal.clone().unwrap_or_else(|| "*".into()),
+            reason: w.entry.reason.clone(),
+            points: w.points,
         };
-        self.entries.iter().map(of).collect()
+        self.0.iter().map(of).collect()
     }
 }
 
