@@ -50,6 +50,12 @@ fn networks() -> Vec<(&'static str, Graph)> {
         ("tanh", vector("op = 'tanh'")),
         ("sigmoid", vector("op = 'sigmoid'")),
         ("layer_norm", vector("op = 'layer_norm'")),
+        ("batch_norm", vector("op = 'batch_norm'")),
+        ("batch_norm of images", image("op = 'batch_norm';op = 'relu'")),
+        (
+            "batch_norms",
+            image("op = 'batch_norm';op = 'tanh';op = 'flatten';op = 'dense' & features = 6;op = 'batch_norm'"),
+        ),
         ("add", vector("op = 'tanh';op = 'add' & inputs = ['a', '1']")),
         ("concat", vector("op = 'tanh';op = 'concat' & inputs = ['1', 'a', '1']")),
         ("concat of images", image("op = 'relu';op = 'concat' & inputs = ['0', '1']")),
@@ -136,7 +142,24 @@ fn every_operation_on_the_device_agrees_with_the_reference() {
                 }
             }
             bench.run(bench.compiled.evaluate.segment);
-            assert_eq!(bench.sreg(sreg::LOSS) as f64, loss, "{name}: the evaluation's loss");
+            let evaluated = bench.sreg(sreg::LOSS) as f64;
+            if graph.buffers.is_empty() {
+                assert_eq!(evaluated, loss, "{name}: the evaluation's loss");
+                continue;
+            }
+            let mut buffers: Vec<Vec<f64>> = graph.buffers.iter().map(|b| vec![b.initial as f64; b.len()]).collect();
+            reference::follow(&graph, &rounded(&parameters), &mut buffers, &x64, &labels);
+            for (b, want) in bench.compiled.buffers.clone().iter().zip(&buffers) {
+                let got = bench.read(b.place);
+                let near = |(&g, w): (&f32, &f64)| (g as f64 - w).abs() < 1e-3 * (0.1 + w.abs());
+                assert!(
+                    got.len() == want.len() && got.iter().zip(want).all(near),
+                    "{name}, {}: {got:?}, {want:?}",
+                    b.name
+                );
+            }
+            let want = reference::evaluate_trained(&graph, &rounded(&parameters), &buffers, &x64, &labels).loss;
+            assert!((evaluated - want).abs() < 2e-3 * (1.0 + want), "{name}: evaluation {evaluated}, reference {want}");
         }
     }
 }
@@ -155,7 +178,8 @@ fn results_do_not_depend_on_the_machine() {
                 bench.run(1);
             }
             let masters = bench.compiled.parameters.iter().flat_map(|p| bench.read(p.master));
-            let mut bits: Vec<u32> = masters.map(f32::to_bits).collect();
+            let buffers = bench.compiled.buffers.iter().flat_map(|b| bench.read(b.place));
+            let mut bits: Vec<u32> = masters.chain(buffers).map(f32::to_bits).collect();
             bits.push(bench.sreg(sreg::LOSS).to_bits());
             bits
         };

@@ -98,7 +98,7 @@ fn tiny_gradients(scale: i32) -> (Vec<u16>, Vec<f32>, Outcome) {
     let model = Model::mlp("mlp:8-2").unwrap();
     let recipe = Optimizer::Sgd { momentum: false };
     let compiled = compile::network(&model.graph, 32, recipe, device.info.machine).unwrap();
-    let weights = Weights { masters: vec![vec![0.0; 16], vec![0.0; 2]], state: Vec::new() };
+    let weights = Weights::from(vec![vec![0.0; 16], vec![0.0; 2]]);
     let options = TrainOptions { loss_scale: LossScale::Static(scale), ..TrainOptions::default() };
     let mut s = Session::start(device, compiled, &weights, &[options.scaler()], -21).unwrap();
     let mut features = vec![0u8; 8 * 32];

@@ -34,7 +34,7 @@ fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
     let recipes: Vec<Recipe> = phases.iter().map(TrainOptions::recipe).collect();
     let compiled = compile::model(&model, batch, &recipes, machine).expect("it compiles");
     let (macs, peak) = (compiled.macs_per_step, compiled.plan.peak_bytes());
-    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 0));
     let scalers: Vec<_> = phases.iter().map(TrainOptions::scaler).collect();
     let mut session = Session::start(device, compiled, &weights, &scalers, data.scale).expect("a session");
     let order: Vec<usize> = (0..steps * batch as usize).collect();

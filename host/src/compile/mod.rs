@@ -225,6 +225,19 @@ pub struct Parameter {
     pub state: Vec<(String, TensorPlace)>,
 }
 
+/// Where a buffer lives: FP32, one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// PyTorch's name.
+    pub name: String,
+    /// PyTorch's shape; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Every element's initial value.
+    pub initial: f32,
+    /// The tensor, which passes that train change as they go forward.
+    pub place: TensorPlace,
+}
+
 /// What the host sends for a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feed {
@@ -316,6 +329,8 @@ pub struct Compiled {
     pub uploads: Vec<Upload>,
     /// Parameters in PyTorch's order.
     pub parameters: Vec<Parameter>,
+    /// Buffers in PyTorch's order.
+    pub buffers: Vec<Buffer>,
     /// What a training step does, in this order.
     pub phases: Vec<Phase>,
     /// Computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only; of a GAN nothing but generated images.

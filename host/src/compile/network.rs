@@ -520,6 +520,7 @@ impl Network<'_> {
             segments,
             uploads: self.uploads(),
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
+            buffers: Vec::new(),
             output: self.places[self.tensors[self.tensors.len() - 1].value],
             phases: vec![Phase {
                 name: String::new(),

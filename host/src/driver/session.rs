@@ -35,21 +35,30 @@ pub fn deadline(cycles: u64) -> u32 {
     (cycles * 100 + 1_000_000).min(0x7fff_ffff) as u32
 }
 
-/// Values of all parameters and their optimizer state, row-major, in the order of the compiled parameters.
+/// Values of all parameters, their optimizer state, and buffers: row-major, in the order of the compiled parameters and buffers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// FP32 master copies.
     pub masters: Vec<Vec<f32>>,
     /// Optimizer state per parameter, in the order of its `state`; empty: as at the start, zeros or a copy of the weights.
     pub state: Vec<Vec<Vec<f32>>>,
+    /// Buffers, in the order of the compiled ones; empty: their initial values.
+    pub buffers: Vec<Vec<f32>>,
+}
+
+impl From<Vec<Vec<f32>>> for Weights {
+    /// These master copies, everything else as at the start.
+    fn from(masters: Vec<Vec<f32>>) -> Weights {
+        Weights { masters, ..Weights::default() }
+    }
 }
 
 impl Weights {
-    /// SHA-256 of the master copies: FP32, little endian, in order.
+    /// SHA-256 of the master copies and the buffers: FP32, little endian, in order.
     pub fn sha256(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        for v in self.masters.iter().flatten() {
+        for v in self.masters.iter().chain(&self.buffers).flatten() {
             hash.update(v.to_le_bytes());
         }
         hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
@@ -158,6 +167,10 @@ impl Session {
                     None => link.fill(block(place), 0)?,
                 }
             }
+        }
+        for (i, b) in compiled.buffers.iter().enumerate() {
+            let initial = vec![b.initial; (b.place.rows * b.place.cols) as usize];
+            write_f32(link, &b.place, weights.buffers.get(i).unwrap_or(&initial))?;
         }
         assert_eq!(scalers.len(), compiled.phases.len(), "a scaler for each phase");
         for (i, words) in scalers.iter().enumerate() {
@@ -460,7 +473,7 @@ impl Session {
         Ok(from_device_order(shape, self.compiled.batch as usize, &values))
     }
 
-    /// Reads master copies and optimizer state back.
+    /// Reads master copies, optimizer state and buffers back.
     pub fn weights(&mut self) -> Result<Weights> {
         self.device.link.phase("reading parameters back");
         self.device.link.drain()?;
@@ -470,6 +483,7 @@ impl Session {
             out.masters.push(read_f32(link, &p.master)?);
             out.state.push(p.state.iter().map(|(_, place)| read_f32(link, place)).collect::<Result<_>>()?);
         }
+        out.buffers = self.compiled.buffers.iter().map(|b| read_f32(link, &b.place)).collect::<Result<_>>()?;
         Ok(out)
     }
 

@@ -70,7 +70,7 @@ struct Layer {
 }
 
 /// Every operation that a layer may name.
-const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, \
+const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, batch_norm, \
                    flatten, reshape, select, last, concat, add, gru, lstm";
 
 /// What to write instead of an operation that there is none of.
@@ -80,7 +80,8 @@ fn instead(op: &str) -> String {
         "conv" | "conv1d" | "conv3d" => "use conv2d",
         "maxpool" | "max_pool" => "use max_pool2d",
         "avgpool" | "avg_pool" | "global_avg_pool" | "mean" => "use avg_pool2d, with the image's height as its kernel",
-        "batch_norm" | "batch_norm2d" | "instance_norm" | "group_norm" => "use layer_norm, on vectors or sequences",
+        "batch_norm1d" | "batch_norm2d" | "batchnorm" => "use batch_norm, on vectors or images",
+        "instance_norm" | "group_norm" => "use batch_norm on images, layer_norm on vectors or sequences",
         "gelu" | "silu" | "swish" | "elu" | "softplus" => "use leaky_relu or tanh",
         "softmax" | "log_softmax" => "leave it out and write loss = \"softmax_cross_entropy\", which contains it",
         "rnn" | "attention" | "transformer" => "use gru or lstm",
@@ -285,6 +286,7 @@ fn add(
         "max_pool2d" => g.pool2d(Op::MaxPool2d { kernel: size("kernel", None)? }, x, name),
         "avg_pool2d" => g.pool2d(Op::AvgPool2d { kernel: size("kernel", None)? }, x, name),
         "layer_norm" => g.layer_norm(x, name),
+        "batch_norm" => g.batch_norm(x, name),
         "flatten" => {
             let flat = [g.node(x).features];
             g.reshape(x, &flat, name)
@@ -341,6 +343,11 @@ mod tests {
             ("[[layer]]\nop = \"dense\"\nfeatures = \n", vec!["line 6, column"]),
             ("[[layer]]\nop = \"gru\"\nname = \"r\"\nhidden = 3\n", vec!["`r` (gru)", "`input` gives [1, 8, 8]"]),
             ("[[layer]]\nop = \"add\"\ninputs = [\"x\", \"y\"]\n", vec!["line 6, column 10", "`x`"]),
+            ("[[layer]]\nop = \"batch_norm2d\"\n", vec!["line 5, column 6", "use batch_norm"]),
+            (
+                "[[layer]]\nop = \"reshape\"\nshape = [8, 8]\n[[layer]]\nop = \"batch_norm\"\n",
+                vec!["line 8, column 6", "`1` (batch_norm)", "[8, 8]", "layer_norm"],
+            ),
             ("[[layer]]\nop = \"max_pool2d\"\nkernel = 3\n", vec!["multiples of 3", "`input`"]),
             ("[[layer]]\nop = \"dropout\"\np = 1.0\n", vec!["line 6, column 5", "below 1"]),
             ("[[layer]]\nop = \"relu\"\np = 0.5\n", vec!["line 6, column 5", "no `p`"]),

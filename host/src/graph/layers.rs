@@ -1,6 +1,6 @@
 //! One constructor per operation, with the checks of its shapes.
 
-use super::{Cell, Graph, Node, NodeId, Op, Parameter, ParameterId, Regression, Window};
+use super::{Buffer, BufferId, Cell, Graph, Node, NodeId, Op, Parameter, ParameterId, Regression, Statistics, Window};
 
 /// Why an operation cannot follow its inputs. Names both.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,6 +159,27 @@ impl Graph {
         let weight = self.parameter_of(format!("{name}.weight"), vec![f], f, Some(1.0));
         let bias = self.parameter_of(format!("{name}.bias"), vec![f], f, Some(0.0));
         Ok(self.add(Op::LayerNorm { weight, bias }, &[x], &shape, name))
+    }
+
+    /// Adds a batch normalisation of the features of a vector or the channels of an image.
+    pub fn batch_norm(&mut self, x: NodeId, name: &str) -> Made {
+        let shape = self.node(x).shape.clone();
+        let (1 | 3, Some(&c)) = (shape.len(), shape.first()) else {
+            let takes = "a vector [features] or an image [channels, height, width]; for a sequence there is layer_norm";
+            return Err(self.refuse("batch_norm", name, x, takes));
+        };
+        let weight = self.parameter_of(format!("{name}.weight"), vec![c], c, Some(1.0));
+        let bias = self.parameter_of(format!("{name}.bias"), vec![c], c, Some(0.0));
+        let mut buffer = |what: &str, shape: &[usize], initial: f32| {
+            self.buffers.push(Buffer { name: format!("{name}.{what}"), shape: shape.to_vec(), initial });
+            BufferId(self.buffers.len() - 1)
+        };
+        let running = Statistics {
+            mean: buffer("running_mean", &[c], 0.0),
+            variance: buffer("running_var", &[c], 1.0),
+            batches: buffer("num_batches_tracked", &[], 0.0),
+        };
+        Ok(self.add(Op::BatchNorm { weight, bias, running }, &[x], &shape, name))
     }
 
     /// Adds a view of the same numbers in another shape.

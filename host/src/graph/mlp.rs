@@ -83,6 +83,11 @@ impl Model {
         }
     }
 
+    /// A graph that all of its layers are in.
+    pub fn trained(&self) -> &Graph {
+        self.gan.as_ref().map_or(&self.graph, |gan| &gan.phases[1].passes[0].graph)
+    }
+
     /// Multiply-accumulates of one training step on `batch` rows: forward, weight gradients, and activation gradients of
     /// all layers but the first.
     pub fn macs_per_step(&self, batch: usize) -> u64 {

@@ -1,11 +1,11 @@
 //! Forward and backward of every operation but dense layers, ReLU and classes, in the plainest form there is. Tensors are
 //! `[rows, shape…]`, row-major, as in PyTorch.
 
-use super::{Real, recurrent};
+use super::{Real, norm, recurrent};
 use crate::compile::optimizer::decimal;
 use crate::graph::{Node, Op, Regression, Window};
 
-/// ε of layer normalisation.
+/// ε of layer and batch normalisation.
 pub const EPSILON: f64 = 1e-5;
 
 /// What an operation reads.
@@ -20,6 +20,10 @@ pub struct Operands<'a, T> {
     pub parameters: Vec<&'a [T]>,
     /// What a dropout keeps; `None` drops and scales nothing.
     pub kept: Option<&'a [bool]>,
+    /// Whether each sample counts.
+    pub valid: &'a [bool],
+    /// Running mean and variance of a batch normalisation, where those are to be used.
+    pub running: Option<[&'a [T]; 2]>,
 }
 
 fn zero<T: Real>() -> T {
@@ -122,6 +126,7 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
                 }
             }
         }
+        Op::BatchNorm { .. } => return norm::forward(node, o),
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(i / f * steps + index) * f + i % f]);
@@ -212,6 +217,7 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
             }
             (dx, vec![dg, db])
         }
+        Op::BatchNorm { .. } => norm::backward(node, o, dy),
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             dy.iter().enumerate().for_each(|(i, &d)| dx[(i / f * steps + index) * f + i % f] = d);

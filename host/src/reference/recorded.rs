@@ -3,7 +3,7 @@
 use safetensors::SafeTensors;
 
 use super::ops::{Operands, backward, forward, regression};
-use crate::graph::{Cell, Node, Op, ParameterId, Regression, Window};
+use crate::graph::{BufferId, Cell, Node, Op, ParameterId, Regression, Statistics, Window};
 
 const FILE: &[u8] = include_bytes!("../../tests/data/layer_gradients.safetensors");
 
@@ -45,6 +45,8 @@ fn layer(case: &str, op: Op, parameters: &[&str]) {
         shapes: vec![&in_shape[1..]],
         parameters: values.iter().map(Vec::as_slice).collect(),
         kept: None,
+        valid: &vec![true; in_shape[0]],
+        running: None,
     };
     let y = forward(&node, &operands);
     close(&format!("{case}.out"), &y, &want);
@@ -66,6 +68,8 @@ fn layers_are_pytorchs() {
     layer("max_pool2d", Op::MaxPool2d { kernel: 2 }, &[]);
     layer("avg_pool2d", Op::AvgPool2d { kernel: 2 }, &[]);
     layer("layer_norm", Op::LayerNorm { weight, bias }, &wb);
+    let running = Statistics { mean: BufferId(0), variance: BufferId(1), batches: BufferId(2) };
+    layer("batch_norm2d", Op::BatchNorm { weight, bias, running }, &wb);
     layer("leaky_relu", Op::LeakyRelu { slope: 0.2 }, &[]);
     layer("tanh", Op::Tanh, &[]);
     layer("sigmoid", Op::Sigmoid, &[]);

@@ -49,6 +49,14 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
         let why = "a GAN accumulates real and generated images already, one batch of each: choose a larger --batch";
         return Err(Error::value("--accumulate", options.accumulate, why));
     }
+    let lone = options.batch == 1 || data.train.len() % options.batch as usize == 1;
+    if let (Some(node), true) = (model.trained().needs_two_rows(), lone) {
+        let (rows, name) = (data.train.len(), &node.name);
+        let why = format!(
+            "the last batch of the {rows} training rows has one row, and `{name}` (batch_norm) needs two for a variance: choose another"
+        );
+        return Err(Error::value("--batch", options.batch, why));
+    }
     if classes > 0 && classes < data.classes {
         return wrong(format!("it tells {classes} classes apart, {} has {}", data.name, data.classes));
     }
@@ -61,7 +69,7 @@ pub(crate) fn initial_weights(options: &TrainOptions, model: &Model) -> Weights 
     if options.master == Master::Half {
         masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
     }
-    Weights { masters, state: Vec::new() }
+    masters.into()
 }
 
 /// A model from its notation, from a file that holds it, from a model file (`.toml`), or from a model file's text.
@@ -444,7 +452,7 @@ impl<'a> Run<'a> {
             ("config", self.config.to_string()),
             ("program_sha256", facts::program_sha256(compiled)),
         ];
-        Checkpoint::new(&compiled.parameters, &weights, &scalers, &self.position, &facts)
+        Checkpoint::new(compiled, &weights, &scalers, &self.position, &facts)
             .save(&self.folder.path().join(checkpoint::FILE))
     }
 

@@ -31,7 +31,11 @@ impl Bench {
                 assert!(memory.set(u.space, u.addr.offset_by((r * u.pitch + c) as i32).0, value));
             }
         }
-        Bench { compiled, memory, fetcher: Fetcher::default() }
+        let mut bench = Bench { compiled, memory, fetcher: Fetcher::default() };
+        for b in bench.compiled.buffers.clone() {
+            bench.write(b.place, &vec![b.initial; (b.place.rows * b.place.cols) as usize]);
+        }
+        bench
     }
 
     pub fn write(&mut self, p: TensorPlace, values: &[f32]) {

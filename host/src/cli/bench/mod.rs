@@ -146,7 +146,7 @@ impl Workload {
         let compiled =
             compile::network(&model.graph, self.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
                 .map_err(|e| Error::from_compiler(&model.name, e))?;
-        let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+        let weights = Weights::from(initialize(&model.graph, 0));
         let digits = Dataset::digits();
         let width = model.graph.input_features();
         let rows = if width == digits.width {

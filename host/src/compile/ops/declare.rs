@@ -176,3 +176,13 @@ pub(super) fn parameters(phases: &[PhaseSpec], e: &mut Emitter) -> Vec<Parameter
     }
     parameters
 }
+
+/// Tensors of all buffers: FP32, kept from step to step.
+pub(super) fn buffers(graph: &Graph, e: &mut Emitter) -> Vec<usize> {
+    let mut all = Vec::new();
+    for b in &graph.buffers {
+        let n = b.len() as u32;
+        all.push(e.resident(&b.name, Class::Weights, Space::Smem, Some(1), (1, n, n)));
+    }
+    all
+}

@@ -5,12 +5,12 @@ use super::declare::{self, Constant, FeedTensors, ParameterTensors, matrix_shape
 use super::emitter::Emitter;
 use super::phase::{PhaseSpec, joined};
 use super::view::{Nd, Place};
-use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
+use super::{batch_norm, conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
 use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
+use crate::compile::{Buffer, CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
@@ -31,6 +31,10 @@ pub(super) struct Net<'a> {
     /// What a node's forward pass keeps for its backward pass besides its value.
     pub(super) kept: Vec<Vec<Nd>>,
     pub(super) parameters: Vec<ParameterTensors>,
+    /// The tensors of the graph's buffers.
+    pub(super) buffers: Vec<usize>,
+    /// The pass's valid rows, once somebody has asked for them.
+    pub(super) valid: Option<batch_norm::Valid>,
     pub(super) training: bool,
     constants: Vec<Constant>,
     ones: Option<Nd>,
@@ -187,6 +191,7 @@ impl<'a> Net<'a> {
                 Op::Relu | Op::LeakyRelu { .. } | Op::Tanh | Op::Sigmoid | Op::Add => elementwise::forward(self, e, id),
                 Op::Dropout { .. } => dropout::forward(self, e, id),
                 Op::LayerNorm { .. } => norm::forward(self, e, id),
+                Op::BatchNorm { .. } => batch_norm::forward(self, e, id),
                 Op::Reshape | Op::Select { .. } | Op::Concat => shape::forward(self, e, id),
                 Op::Gru(_) | Op::Lstm(_) => recurrent::forward(self, e, id),
                 Op::SoftmaxCrossEntropy | Op::Regression(_) => losses::emit(self, e, id),
@@ -221,6 +226,7 @@ impl<'a> Net<'a> {
                 (GradientOp::Node(which), dx) => match (self.graph.node(id).op, dx) {
                     (Op::Conv2d { .. } | Op::ConvTranspose2d { .. }, dx) => conv::backward(self, e, id, dx.as_ref()),
                     (Op::LayerNorm { .. }, dx) => norm::backward(self, e, id, dx.as_ref()),
+                    (Op::BatchNorm { .. }, dx) => batch_norm::backward(self, e, id, dx.as_ref()),
                     (Op::Gru(_) | Op::Lstm(_), dx) => recurrent::backward(self, e, id, dx.as_ref()),
                     (Op::MaxPool2d { .. } | Op::AvgPool2d { .. }, Some(dx)) => pool::backward(self, e, id, dx),
                     (Op::Reshape | Op::Select { .. } | Op::Concat, Some(dx)) => shape::backward(self, e, id, which, dx),
@@ -253,6 +259,7 @@ impl<'a> Net<'a> {
     /// Declares parameters and batches.
     fn new(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
         let (feeds, parameters) = (declare::feeds(phases, e), declare::parameters(phases, e));
+        let buffers = declare::buffers(feeds[0].graph, e);
         Net {
             graph: feeds[0].graph,
             feed: 0,
@@ -260,6 +267,8 @@ impl<'a> Net<'a> {
             gradients: Vec::new(),
             kept: Vec::new(),
             parameters,
+            buffers,
+            valid: None,
             training: true,
             constants: feeds.iter().flat_map(|f| f.ones(e.batch)).collect(),
             ones: None,
@@ -271,6 +280,7 @@ impl<'a> Net<'a> {
     fn enter(&mut self, e: &Emitter, feed: usize, graph: &'a Graph) {
         let n = graph.nodes.len();
         (self.feed, self.graph) = (feed, graph);
+        self.valid = None;
         self.values = vec![None; n];
         self.gradients = vec![None; n];
         self.kept = vec![Vec::new(); n];
@@ -340,6 +350,12 @@ impl<'a> Net<'a> {
             },
             state: names.zip(p.state.iter().map(|&s| e.place_of(s))).collect(),
         }
+    }
+
+    fn buffer(&self, e: &Emitter, i: usize) -> Buffer {
+        let of = &self.graph.buffers[i];
+        let (name, shape, place) = (of.name.clone(), of.shape.clone(), e.place_of(self.buffers[i]));
+        Buffer { name, shape, initial: of.initial, place }
     }
 
     fn uploads(&self, e: &Emitter) -> Vec<Upload> {
@@ -497,6 +513,7 @@ pub(crate) fn network(
         segments,
         uploads: net.uploads(&e),
         parameters: (0..evaluated.parameters.len()).map(|i| net.parameter(&e, i)).collect(),
+        buffers: (0..evaluated.buffers.len()).map(|i| net.buffer(&e, i)).collect(),
         output: e.place_of(output),
         phases: phases.iter().zip(passes).enumerate().map(&mut phase).collect(),
         evaluate,
