@@ -163,7 +163,8 @@ pub struct SlotBinding {
     pub registers: Vec<(u8, u32)>,
     /// FP16 `[batch, features]`. Write rows of `features` elements at this pitch: what lies between holds ones.
     pub input: TensorPlace,
-    /// FP16 `[1, batch]`: class numbers, [`PADDED_LABEL`] for a padded row (whose features should be zeros).
+    /// FP16 `[1, batch]`, or `[1, steps·batch]`, step after step: class numbers, [`PADDED_LABEL`] for a padded row (whose features
+    /// should be zeros).
     pub labels: TensorPlace,
     /// FP16, one per entry of [`Pass::dropouts`]: 1 for what a training step keeps, else 0, as [`Dropout::arrange`] orders them.
     pub masks: Vec<TensorPlace>,
@@ -321,6 +322,8 @@ pub struct Compiled {
     pub machine: Machine,
     /// Rows per batch; a micro-batch where several make one update.
     pub batch: u32,
+    /// Labels of a row: one, or one for each step of a sequence.
+    pub labels_per_row: u32,
     /// Program memory from word 0.
     pub program: Vec<u32>,
     /// Segments, in the order of their indices.
@@ -333,7 +336,8 @@ pub struct Compiled {
     pub buffers: Vec<Buffer>,
     /// What a training step does, in this order.
     pub phases: Vec<Phase>,
-    /// Computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only; of a GAN nothing but generated images.
+    /// Computes the loss (scalar register `LOSS`) and right labels (`CORRECT`) only; of a GAN nothing but generated images. Where
+    /// program memory has no room for it, the pass that trains: without an update it says the same, more slowly.
     pub evaluate: Pass,
     /// What that pass leaves behind, FP16: the logits `[batch, classes]`, or a GAN's images `[height·width·batch, channels]`.
     pub output: TensorPlace,

@@ -517,6 +517,7 @@ impl Network<'_> {
         Ok(Compiled {
             machine,
             batch: self.batch,
+            labels_per_row: 1,
             segments,
             uploads: self.uploads(),
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),

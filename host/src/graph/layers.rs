@@ -182,6 +182,16 @@ impl Graph {
         Ok(self.add(Op::BatchNorm { weight, bias, running }, &[x], &shape, name))
     }
 
+    /// Adds a vector of `features` for each of the batch's tokens, which are numbers below `vocabulary`.
+    pub fn embedding(&mut self, x: NodeId, [vocabulary, features]: [usize; 2], name: &str) -> Made {
+        let (&Op::Input, &[steps]) = (&self.node(x).op, self.node(x).shape.as_slice()) else {
+            return Err(self.refuse("embedding", name, x, "the input itself, tokens in a shape [steps]"));
+        };
+        // one row at a time is what a user reads: PyTorch draws these without regard to their number, too
+        let weight = self.parameter_of(format!("{name}.weight"), vec![vocabulary, features], 1, None);
+        Ok(self.add(Op::Embedding { weight }, &[x], &[steps, features], name))
+    }
+
     /// Adds a view of the same numbers in another shape.
     pub fn reshape(&mut self, x: NodeId, shape: &[usize], name: &str) -> Made {
         if shape.iter().product::<usize>() != self.node(x).features || shape.is_empty() || shape.len() > 3 {
@@ -259,10 +269,15 @@ impl Graph {
     /// Adds the loss over classes; the graph's last node.
     pub fn softmax_cross_entropy(&mut self, logits: NodeId) -> Made {
         match self.node(logits).shape[..] {
-            [classes] if (2..=2047).contains(&classes) => {
+            [classes] | [_, classes] if (2..=2047).contains(&classes) => {
                 Ok(self.add(Op::SoftmaxCrossEntropy, &[logits], &[1], "loss"))
             }
-            _ => Err(self.refuse("softmax_cross_entropy", "loss", logits, "a vector of 2 to 2047 classes")),
+            _ => Err(self.refuse(
+                "softmax_cross_entropy",
+                "loss",
+                logits,
+                "a vector of 2 to 2047 classes, or a sequence of them",
+            )),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Model {
     pub graph: Graph,
     /// How a GAN is trained; `None` for a network with one loss.
     pub gan: Option<Gan>,
+    /// Characters that a text may have, where it is trained on text: token i is number i of them.
+    pub alphabet: Option<String>,
     /// The model file's text, where it came from one.
     pub source: Option<String>,
 }
@@ -72,7 +74,7 @@ impl Model {
         }
         graph.softmax_cross_entropy(x).expect("checked: at least two classes");
         let name = sizes.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("-");
-        Ok(Model { name: format!("mlp:{name}"), sizes, graph, gan: None, source: None })
+        Ok(Model { name: format!("mlp:{name}"), sizes, graph, gan: None, alphabet: None, source: None })
     }
 
     /// Numbers per row of the data set that it is trained on: its input, or what a GAN's generator makes.

@@ -170,6 +170,11 @@ pub enum Op {
     },
     /// The same numbers in another shape, in row-major order.
     Reshape,
+    /// `y[step] = W[token]`, W `[vocabulary, features]`, for the tokens `[steps]` of the batch itself: PyTorch's `Embedding`.
+    Embedding {
+        /// W.
+        weight: ParameterId,
+    },
     /// The entry at `index` of the first axis: one step of a sequence.
     Select {
         /// Which.
@@ -183,7 +188,8 @@ pub enum Op {
     Gru(Cell),
     /// PyTorch's `LSTM` with initial state 0, `[steps, inputs]` to `[steps, hidden]`.
     Lstm(Cell),
-    /// Mean over the valid rows of `−log softmax(x)[label]`; one number. A row whose label is no class is not valid.
+    /// Mean over the valid rows of `−log softmax(x)[label]`; one number. A row whose label is no class is not valid. Of a sequence
+    /// `[steps, classes]` every step has a label, and the mean is over steps and rows.
     SoftmaxCrossEntropy,
     /// A loss between its two inputs; only the first has a gradient.
     Regression(Regression),
@@ -208,6 +214,7 @@ impl Op {
             Op::AvgPool2d { .. } => "avg_pool2d",
             Op::LayerNorm { .. } => "layer_norm",
             Op::BatchNorm { .. } => "batch_norm",
+            Op::Embedding { .. } => "embedding",
             Op::Reshape => "reshape",
             Op::Select { .. } => "select",
             Op::Concat => "concat",
@@ -360,11 +367,28 @@ impl Graph {
         self.nodes.iter().find(|n| matches!(n.op, Op::Input | Op::Latent)).map_or(0, |n| n.features)
     }
 
-    /// Number of classes: features of the logits; 0 where the loss knows no classes.
+    /// Number of classes: the last axis of the logits; 0 where the loss knows no classes.
     pub fn classes(&self) -> usize {
-        match self.node(self.loss()).op {
-            Op::SoftmaxCrossEntropy => self.node(self.logits()).features,
+        match (self.node(self.loss()).op, self.node(self.logits()).shape.last()) {
+            (Op::SoftmaxCrossEntropy, Some(&classes)) => classes,
             _ => 0,
         }
+    }
+
+    /// Labels of a row: one, or one for each step of a sequence.
+    pub fn labels_per_row(&self) -> usize {
+        match self.node(self.loss()).op {
+            Op::SoftmaxCrossEntropy => self.node(self.logits()).features / self.classes(),
+            _ => 1,
+        }
+    }
+
+    /// Where the batch is tokens: how many different ones an embedding knows.
+    pub fn vocabulary(&self) -> Option<usize> {
+        let of = |n: &Node| match n.op {
+            Op::Embedding { weight } => Some(self.parameter(weight).shape[0]),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(of).min()
     }
 }

@@ -68,16 +68,16 @@ pub struct Pass<T> {
     pub loss: T,
     /// Valid rows whose largest logit (the first of equals) is their label.
     pub correct: usize,
-    /// Logits, `[rows, classes]`.
+    /// Logits, `[rows, classes]` or `[rows, steps, classes]`.
     pub logits: Vec<T>,
     /// One gradient per parameter, in the graph's order, row-major, zeros for those that require none; empty after [`evaluate`].
     pub gradients: Vec<Vec<T>>,
 }
 
-/// Forward pass and loss on `x` (`[rows, features]`); rows with a label that is no class count for nothing. Batch
+/// Forward pass and loss on `x` (`[rows, features]`) and `labels` (`[rows]`, or `[rows, steps]`); rows with a label that is no class count for nothing. Batch
 /// normalisations use the batch's own statistics, as in training.
 pub fn evaluate<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
-    run(graph, &State::of(parameters, labels), x, labels).0
+    run(graph, &State::of(graph, parameters, labels), x, labels).0
 }
 
 /// As [`evaluate`], by the running statistics in `buffers`: what an evaluation on a device does.
@@ -88,12 +88,12 @@ pub fn evaluate_trained<T: Real>(
     x: &[T],
     labels: &[u32],
 ) -> Pass<T> {
-    run(graph, &State { buffers: Some(buffers), ..State::of(parameters, labels) }, x, labels).0
+    run(graph, &State { buffers: Some(buffers), ..State::of(graph, parameters, labels) }, x, labels).0
 }
 
 /// Moves `buffers` (in the graph's order) as a training pass over this batch does.
 pub fn follow<T: Real>(graph: &Graph, parameters: &[Vec<T>], buffers: &mut [Vec<T>], x: &[T], labels: &[u32]) {
-    let state = State::of(parameters, labels);
+    let state = State::of(graph, parameters, labels);
     let values = run(graph, &state, x, labels).1;
     for node in &graph.nodes {
         let Op::BatchNorm { running, .. } = node.op else { continue };
@@ -117,8 +117,8 @@ struct State<'a, T> {
 
 impl<'a, T> State<'a, T> {
     /// For a pass that trains and drops nothing.
-    fn of(parameters: &'a [Vec<T>], labels: &[u32]) -> State<'a, T> {
-        let valid = labels.iter().map(|&l| l < PADDED_LABEL).collect();
+    fn of(graph: &Graph, parameters: &'a [Vec<T>], labels: &[u32]) -> State<'a, T> {
+        let valid = labels.chunks(graph.labels_per_row()).map(|l| l[0] < PADDED_LABEL).collect();
         State { parameters, kept: &[], buffers: None, valid }
     }
 }
@@ -136,10 +136,10 @@ pub fn gradients_keeping<T: Real>(
     labels: &[u32],
     kept: &[Vec<bool>],
 ) -> Pass<T> {
-    let state = State { kept, ..State::of(parameters, labels) };
+    let state = State { kept, ..State::of(graph, parameters, labels) };
     let (mut pass, values) = run(graph, &state, x, labels);
     let zero = T::of(0.0);
-    let rows = labels.len();
+    let samples = state.valid.len();
     pass.gradients = parameters.iter().map(|p| vec![zero; p.len()]).collect();
     let mut by_output: Vec<Vec<T>> = vec![Vec::new(); graph.nodes.len()];
     for step in differentiate(graph) {
@@ -147,7 +147,7 @@ pub fn gradients_keeping<T: Real>(
         let input = node.inputs[0];
         let n_out = *node.shape.last().unwrap_or(&1);
         let n_in = *graph.node(input).shape.last().unwrap_or(&1);
-        let rows = rows * (node.features / n_out);
+        let rows = samples * (node.features / n_out);
         let dy = std::mem::take(&mut by_output[step.node.0]);
         let dx = match step.op {
             GradientOp::Loss => match node.op {
@@ -155,7 +155,7 @@ pub fn gradients_keeping<T: Real>(
                 _ => loss_gradient(&pass.logits, labels, graph.classes()),
             },
             GradientOp::Node(which) => {
-                let o = operands(graph, step.node, &state, &values, labels.len());
+                let o = operands(graph, step.node, &state, &values, samples);
                 let (mut inputs, by_parameter) = ops::backward(node, &o, &values[step.node.0], &dy);
                 for (p, g) in node.op.parameters().into_iter().zip(by_parameter) {
                     if graph.parameter(p).requires_grad {
@@ -228,7 +228,7 @@ fn operands<'a, T: Real>(
 fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pass<T>, Vec<Vec<T>>) {
     let parameters = state.parameters;
     let zero = T::of(0.0);
-    let rows = labels.len();
+    let rows = state.valid.len();
     let mut values: Vec<Vec<T>> = Vec::new();
     let mut pass = Pass { loss: zero, correct: 0, logits: Vec::new(), gradients: Vec::new() };
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -246,7 +246,7 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
             }
             (Op::Relu, Some(v)) => v.iter().map(|&v| if v > zero { v } else { zero }).collect(),
             (Op::SoftmaxCrossEntropy, Some(v)) => {
-                (pass.loss, pass.correct) = loss(v, labels, v.len() / rows);
+                (pass.loss, pass.correct) = loss(v, labels, graph.classes());
                 pass.logits = v.clone();
                 vec![pass.loss]
             }

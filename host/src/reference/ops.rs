@@ -86,6 +86,11 @@ fn dropped<T: Real>(x: &[T], kept: Option<&[bool]>, p: f32) -> Vec<T> {
     }
 }
 
+/// The number of a token.
+fn token<T: Real>(x: T) -> usize {
+    x.f64() as usize
+}
+
 /// The value of `node`.
 pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
     let x = o.x[0];
@@ -127,6 +132,10 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
             }
         }
         Op::BatchNorm { .. } => return norm::forward(node, o),
+        Op::Embedding { .. } => {
+            let f = node.shape[1];
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[0][token(x[i / f]) * f + i % f]);
+        }
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(i / f * steps + index) * f + i % f]);
@@ -218,6 +227,15 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
             (dx, vec![dg, db])
         }
         Op::BatchNorm { .. } => norm::backward(node, o, dy),
+        Op::Embedding { .. } => {
+            let f = node.shape[1];
+            let mut dw = vec![zero::<T>(); o.parameters[0].len()];
+            for (i, &d) in dy.iter().enumerate() {
+                let w = &mut dw[token(x[i / f]) * f + i % f];
+                *w = *w + d;
+            }
+            (dx, vec![dw])
+        }
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             dy.iter().enumerate().for_each(|(i, &d)| dx[(i / f * steps + index) * f + i % f] = d);

@@ -34,10 +34,11 @@ pub fn train_on(device: Device, options: &TrainOptions, progress: &mut dyn Progr
     run(options, device, model, data, progress)
 }
 
-pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
+/// The model and its data set, where they go together.
+pub fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     options.check()?;
     let model = parse_model(&options.model)?;
-    let data = Dataset::open(&options.data)?;
+    let data = Dataset::of(&options.data, &model)?;
     let wrong = |reason: String| Err(Error::InvalidModel { spec: options.model.clone(), reason });
     let (features, classes) = (model.row_features(), model.graph.classes());
     if features != data.width {
@@ -342,6 +343,7 @@ impl<'a> Run<'a> {
         let (floor, dynamic) = (options.rules.floor, options.loss_scale == LossScale::Dynamic);
         let norm = matches!(options.clip, Clip::Norm(_));
         let schedule = options.schedule(self.data.train.len());
+        let steps = self.session.compiled().labels_per_row as f32;
         let Run { session, data, position, folder, logger, phases, has_cycles, .. } = self;
         let (mut forward, mut exhausted) = (None, false);
         let outcome = session.train(&data.train, order, &hypers, |link, rows, replies| {
@@ -364,7 +366,7 @@ impl<'a> Run<'a> {
                 phase.scale = f64::exp2(f64::from(reply.exponent_next));
                 phase.scale_used = reply.exponent_used;
                 let mut score = Score::from(at.score);
-                score.add(rows, reply.loss, reply.correct);
+                score.add(rows, reply.loss, reply.correct / steps);
                 at.score = score.into();
                 let step = Step {
                     phase: phase.name,

@@ -153,7 +153,7 @@ impl Workload {
             digits.train
         } else {
             let features = (0..ROWS * width).map(|i| (i * 7 % 17 * (i % 5 / 4)) as u8).collect();
-            Rows { features, labels: (0..ROWS).map(|i| (i * 3 % 10) as u8).collect() }
+            Rows::new(features, (0..ROWS).map(|i| (i * 3 % 10) as u8).collect())
         };
         let session = Session::start(device, compiled, &weights, &[options.scaler()], digits.scale)?;
         Ok((session, rows))

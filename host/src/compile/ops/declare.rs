@@ -106,7 +106,8 @@ fn feed<'a>(graph: &'a Graph, e: &mut Emitter, named: impl Fn(String) -> String)
     let slots = [0, 1].map(|s| {
         let shape = (batch, features, odd_pitch(features, lanes));
         let x = e.resident(&named(format!("input {s}")), Class::Activations, Space::Hmem, None, shape);
-        let labels = (1, batch, batch);
+        let labels = batch * graph.labels_per_row() as u32;
+        let labels = (1, labels, labels);
         (x, e.resident(&named(format!("labels {s}")), Class::Activations, Space::Hmem, None, labels))
     });
     let mut words = 0;

@@ -10,7 +10,7 @@
 //! | `declare` | tensors of parameters and batches |
 //! | `network` | walks the graphs and their derivatives; segments |
 //! | `function` | one function by itself |
-//! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `batch_norm`, `shape`, `recurrent`, `losses` | operations |
+//! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `batch_norm`, `embedding`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
 mod batch_norm;
@@ -19,6 +19,7 @@ mod declare;
 mod dense;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod emitter;
 mod function;
 mod losses;
