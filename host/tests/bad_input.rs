@@ -151,6 +151,21 @@ fn files(dir: &Path) -> Vec<Case> {
         file(name, &table[..at], &with(&["--data", name]), 3, word);
     }
     file("net.txt", b"mlp:64-many-10", &with(&["--model", "net.txt"]), 2, "many");
+    file("poem.txt", b"roses are red\n", &with(&["--data", "poem.txt"]), 2, "alphabet = \"\\n adeors\"");
+    let text_model = "name = \"t\"\ninput = [4]\nalphabet = \"ab\"\nloss = \"softmax_cross_entropy\"\n[[layer]]\n\
+                      op = \"embedding\"\nvocabulary = 2\nfeatures = 3\n[[layer]]\nop = \"dense\"\nfeatures = 2\n";
+    file("chars.toml", text_model.as_bytes(), &with(&["chars.toml", "--data", "digits"]), 2, "each of 4 steps");
+    file("latin.txt", b"caf\xe9", &with(&["chars.toml", "--data", "latin.txt"]), 3, "UTF-8");
+    file("abc.txt", b"ab\nabc", &with(&["chars.toml", "--data", "abc.txt"]), 3, "line 1, column 3");
+    file("short.txt", b"abab", &with(&["chars.toml", "--data", "short.txt"]), 3, "81 are the least");
+    let norm = text_model.replace("embedding", "batch_norm2d");
+    file(
+        "norm.toml",
+        norm.as_bytes(),
+        &with(&["norm.toml"]),
+        3,
+        "line 6, column 6: unknown operation `batch_norm2d`: use batch_norm",
+    );
     file("blocked", b"a file where a folder should be", &with(&["--runs", "blocked"]), 3, "blocked");
     cases
 }

@@ -50,6 +50,12 @@ fn networks() -> Vec<(&'static str, Graph)> {
         ("tanh", vector("op = 'tanh'")),
         ("sigmoid", vector("op = 'sigmoid'")),
         ("layer_norm", vector("op = 'layer_norm'")),
+        ("batch_norm", vector("op = 'batch_norm'")),
+        ("batch_norm of images", image("op = 'batch_norm';op = 'relu'")),
+        (
+            "batch_norms",
+            image("op = 'batch_norm';op = 'tanh';op = 'flatten';op = 'dense' & features = 6;op = 'batch_norm'"),
+        ),
         ("add", vector("op = 'tanh';op = 'add' & inputs = ['a', '1']")),
         ("concat", vector("op = 'tanh';op = 'concat' & inputs = ['1', 'a', '1']")),
         ("concat of images", image("op = 'relu';op = 'concat' & inputs = ['0', '1']")),
@@ -60,6 +66,15 @@ fn networks() -> Vec<(&'static str, Graph)> {
         ("gru", sequence("op = 'gru' & hidden = 7;op = 'last'")),
         ("lstm", sequence("op = 'lstm' & hidden = 7;op = 'last'")),
         ("whole sequence", sequence("op = 'gru' & hidden = 3;op = 'layer_norm';op = 'flatten'")),
+        ("classes of steps", sequence("op = 'gru' & hidden = 7")),
+        (
+            "embedding",
+            graph(
+                "[5]",
+                "op = 'embedding' & vocabulary = 7 & features = 6;op = 'lstm' & hidden = 4;op = 'dense' & features = 5",
+                CLASSES,
+            ),
+        ),
         ("select", sequence("op = 'lstm' & hidden = 3;op = 'select' & index = 2")),
         ("mse", graph("[10]", "op = 'dense' & features = 4;op = 'tanh';op = 'dense' & features = 10", "mse")),
         ("smooth_l1", graph("[10]", "op = 'dense' & features = 4;op = 'dense' & features = 10", "smooth_l1")),
@@ -67,9 +82,20 @@ fn networks() -> Vec<(&'static str, Graph)> {
     ]
 }
 
-/// Labels with the last `padded` rows without one.
-fn labels(batch: usize, padded: usize) -> Vec<u32> {
-    (0..batch).map(|i| if i < batch - padded { (i * 3 % 5) as u32 } else { PADDED_LABEL }).collect()
+/// Labels `[batch]` or `[batch, steps]`, with the last `padded` rows without one.
+fn labels(graph: &Graph, batch: usize, padded: usize) -> Vec<u32> {
+    let steps = graph.labels_per_row();
+    let valid = (batch - padded) * steps;
+    (0..batch * steps).map(|i| if i < valid { (i * 3 % 5) as u32 } else { PADDED_LABEL }).collect()
+}
+
+/// A batch that FP16 holds exactly: tokens where the graph takes some.
+fn batch_of(graph: &Graph, batch: usize, seed: usize) -> Vec<f32> {
+    let n = batch * graph.input_features();
+    match graph.vocabulary() {
+        Some(v) => (0..n).map(|i| ((i * 7919 + seed * 31 + i * i % 101) % v) as f32).collect(),
+        None => pixels(n, seed),
+    }
 }
 
 #[test]
@@ -77,8 +103,11 @@ fn gradients_of_every_operation_match_finite_differences() {
     for (name, graph) in networks() {
         let mut p = doubles(&initialize(&graph, 3));
         let features = graph.input_features();
-        let x: Vec<f64> = (0..4 * features).map(|i| ((i * 37 % 101) as f64 - 50.0) / 64.0).collect();
-        let labels = labels(4, 1);
+        let x: Vec<f64> = match graph.vocabulary() {
+            Some(_) => batch_of(&graph, 4, 1).iter().map(|&v| v as f64).collect(),
+            None => (0..4 * features).map(|i| ((i * 37 % 101) as f64 - 50.0) / 64.0).collect(),
+        };
+        let labels = labels(&graph, 4, 1);
         let pass = reference::gradients(&graph, &p, &x, &labels);
         let h = 1e-6;
         for t in 0..p.len() {
@@ -110,9 +139,9 @@ fn every_operation_on_the_device_agrees_with_the_reference() {
             let parameters = initialize(&graph, 5);
             bench.parameters(&parameters);
             let features = graph.input_features();
-            let mut x = pixels(batch * features, 3);
+            let mut x = batch_of(&graph, batch, 3);
             x[(batch - padded) * features..].fill(0.0);
-            let labels = labels(batch, padded);
+            let labels = labels(&graph, batch, padded);
             bench.batch(1, &x, &labels);
             bench.scalars(batch - padded, 10, 0.05, 0.9);
             bench.run(bench.compiled.phases[0].passes[0].segment);
@@ -136,7 +165,24 @@ fn every_operation_on_the_device_agrees_with_the_reference() {
                 }
             }
             bench.run(bench.compiled.evaluate.segment);
-            assert_eq!(bench.sreg(sreg::LOSS) as f64, loss, "{name}: the evaluation's loss");
+            let evaluated = bench.sreg(sreg::LOSS) as f64;
+            if graph.buffers.is_empty() {
+                assert_eq!(evaluated, loss, "{name}: the evaluation's loss");
+                continue;
+            }
+            let mut buffers: Vec<Vec<f64>> = graph.buffers.iter().map(|b| vec![b.initial as f64; b.len()]).collect();
+            reference::follow(&graph, &rounded(&parameters), &mut buffers, &x64, &labels);
+            for (b, want) in bench.compiled.buffers.clone().iter().zip(&buffers) {
+                let got = bench.read(b.place);
+                let near = |(&g, w): (&f32, &f64)| (g as f64 - w).abs() < 1e-3 * (0.1 + w.abs());
+                assert!(
+                    got.len() == want.len() && got.iter().zip(want).all(near),
+                    "{name}, {}: {got:?}, {want:?}",
+                    b.name
+                );
+            }
+            let want = reference::evaluate_trained(&graph, &rounded(&parameters), &buffers, &x64, &labels).loss;
+            assert!((evaluated - want).abs() < 2e-3 * (1.0 + want), "{name}: evaluation {evaluated}, reference {want}");
         }
     }
 }
@@ -149,13 +195,14 @@ fn results_do_not_depend_on_the_machine() {
             let mut bench = Bench::new(compile::network(&graph, 6, MOMENTUM, machine).unwrap());
             bench.parameters(&initialize(&graph, 9));
             for step in 0..2 {
-                bench.batch(step % 2, &pixels(6 * graph.input_features(), step), &labels(6, 1));
+                bench.batch(step % 2, &batch_of(&graph, 6, step), &labels(&graph, 6, 1));
                 bench.scalars(5, 12, 0.1, 0.9);
                 bench.run(0);
                 bench.run(1);
             }
             let masters = bench.compiled.parameters.iter().flat_map(|p| bench.read(p.master));
-            let mut bits: Vec<u32> = masters.map(f32::to_bits).collect();
+            let buffers = bench.compiled.buffers.iter().flat_map(|b| bench.read(b.place));
+            let mut bits: Vec<u32> = masters.chain(buffers).map(f32::to_bits).collect();
             bits.push(bench.sreg(sreg::LOSS).to_bits());
             bits
         };
@@ -172,7 +219,7 @@ fn an_overflow_inside_a_network_is_flagged() {
     let graph = &networks()[0].1;
     let mut bench = Bench::new(compile::network(graph, 8, MOMENTUM, Machine::DEFAULT).unwrap());
     bench.parameters(&initialize(graph, 1));
-    bench.batch(0, &pixels(8 * 36, 1), &labels(8, 0));
+    bench.batch(0, &pixels(8 * 36, 1), &labels(graph, 8, 0));
     bench.scalars(8, 24, 0.1, 0.9);
     bench.run(0);
     assert_ne!(bench.fetcher.flag_bits() & 1 << flag::WEIGHT_GRADIENT, 0);

@@ -17,7 +17,7 @@ fn session(batch: u32, scale: LossScale) -> (Session, Dataset, Weights) {
     let device = Device::open(&DeviceOptions { name: "model".into(), ..DeviceOptions::default() }).unwrap();
     let compiled =
         compile::network(&model.graph, batch, Optimizer::Sgd { momentum: true }, device.info.machine).unwrap();
-    let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 3));
     let options = TrainOptions { loss_scale: scale, ..TrainOptions::default() };
     let session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).unwrap();
     (session, data, weights)

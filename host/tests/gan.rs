@@ -51,10 +51,15 @@ fn models() -> Vec<(&'static str, Model)> {
                 op = 'dense' & features = 6;op = 'layer_norm';op = 'tanh';op = 'dense' & features = 1";
     let transposed = "op = 'conv_transpose2d' & channels = 2 & kernel = 2;op = 'relu';op = 'flatten';\
                       op = 'dense' & features = 1";
+    let normed = "op = 'dense' & features = 8;op = 'batch_norm';op = 'leaky_relu';op = 'reshape' & shape = [2, 2, 2];\
+                  op = 'conv_transpose2d' & channels = 1 & kernel = 4 & stride = 2 & padding = 1";
+    let judging = "op = 'conv2d' & channels = 3 & kernel = 3;op = 'batch_norm';op = 'tanh';op = 'flatten';\
+                   op = 'dense' & features = 1";
     let rows = "op = 'dense' & features = 12;op = 'tanh';op = 'reshape' & shape = [3, 4]";
     vec![
         ("convolutions", gan("[1, 4, 4]", &format!("{up};op = 'sigmoid'"), down)),
         ("transposed", gan("[1, 4, 4]", &format!("{up};op = 'tanh'"), transposed)),
+        ("batch norms", gan("[1, 4, 4]", normed, judging)),
         ("sequences", gan("[3, 4]", rows, "op = 'gru' & hidden = 3;op = 'last';op = 'dense' & features = 1")),
     ]
 }
@@ -224,7 +229,7 @@ fn session(exponents: [i32; 2]) -> (Session, Dataset, Vec<Hyper>) {
     let phases = TrainOptions::default().of_phases(&model);
     let recipes: Vec<Recipe> = phases.iter().map(TrainOptions::recipe).collect();
     let compiled = compile::model(&model, 16, &recipes, device.info.machine).unwrap();
-    let weights = Weights { masters: initialize(&model.graph, 1), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 1));
     let scalers = exponents.map(words);
     let session = Session::start(device, compiled, &weights, &scalers, data.scale).unwrap();
     (session, data, phases.iter().map(|o| Hyper { lr: o.lr, momentum: o.momentum }).collect())

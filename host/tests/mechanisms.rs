@@ -98,12 +98,12 @@ fn tiny_gradients(scale: i32) -> (Vec<u16>, Vec<f32>, Outcome) {
     let model = Model::mlp("mlp:8-2").unwrap();
     let recipe = Optimizer::Sgd { momentum: false };
     let compiled = compile::network(&model.graph, 32, recipe, device.info.machine).unwrap();
-    let weights = Weights { masters: vec![vec![0.0; 16], vec![0.0; 2]], state: Vec::new() };
+    let weights = Weights::from(vec![vec![0.0; 16], vec![0.0; 2]]);
     let options = TrainOptions { loss_scale: LossScale::Static(scale), ..TrainOptions::default() };
     let mut s = Session::start(device, compiled, &weights, &[options.scaler()], -21).unwrap();
     let mut features = vec![0u8; 8 * 32];
     features[..8].copy_from_slice(&[1, 2, 3, 4, 4, 3, 2, 1]);
-    let rows = Rows { features, labels: vec![0; 32] };
+    let rows = Rows::new(features, vec![0; 32]);
     let order: Vec<usize> = (0..32).collect();
     let mut outcome = None;
     s.train(&rows, &order, &[Hyper { lr: 1.0, momentum: 0.0 }], |_, _, phases| {

@@ -82,7 +82,7 @@ impl Faulty {
         let options = TrainOptions::default();
         let machine = open("model", lanes).info.machine;
         let compiled = compile::network(&model.graph, 32, options.recipe(), machine).expect("it fits");
-        let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+        let weights = Weights::from(initialize(&model.graph, 0));
         Faulty { lanes, compiled, weights, data }
     }
 

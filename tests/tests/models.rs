@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use systole::compile::{self, Recipe};
-use systole::data::{Dataset, Moment};
+use systole::data::Moment;
 use systole::driver::Device;
 use systole::driver::device::DeviceOptions;
 use systole::driver::session::{Hyper, Session, Weights};
 use systole::graph::initialize;
-use systole::run::{TrainOptions, model_settings, parse_model};
+use systole::run::{TrainOptions, model_settings, parse_model, prepare};
 use systole_isa::frame::step::Outcome;
 
 /// What a few steps leave behind.
@@ -25,16 +25,18 @@ struct Trace {
 fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
     let spec = file.to_str().expect("a path");
     let (model, settings) = (parse_model(spec).expect("a model"), model_settings(spec).expect("settings"));
-    let data = Dataset::digits();
     let device = Device::open(&DeviceOptions { name: device.into(), ..DeviceOptions::default() }).expect("a device");
     let batch = settings.batch.expect("the file says so");
     let machine = device.info.machine;
-    let lr = settings.lr.unwrap_or(TrainOptions::default().lr);
-    let phases = TrainOptions { loss_scale_init: 10, lr, ..TrainOptions::default() }.of_phases(&model);
+    let options =
+        settings.apply(TrainOptions { loss_scale_init: 10, model: spec.into(), batch, ..TrainOptions::default() });
+    let data = settings.data.clone().expect("the file says so");
+    let (_, data) = prepare(&TrainOptions { data, ..options.clone() }).expect("a data set");
+    let phases = options.of_phases(&model);
     let recipes: Vec<Recipe> = phases.iter().map(TrainOptions::recipe).collect();
     let compiled = compile::model(&model, batch, &recipes, machine).expect("it compiles");
     let (macs, peak) = (compiled.macs_per_step, compiled.plan.peak_bytes());
-    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 0));
     let scalers: Vec<_> = phases.iter().map(TrainOptions::scaler).collect();
     let mut session = Session::start(device, compiled, &weights, &scalers, data.scale).expect("a session");
     let order: Vec<usize> = (0..steps * batch as usize).collect();
@@ -52,10 +54,7 @@ fn train(file: &PathBuf, device: &str, steps: usize) -> (Trace, u64, u64, u32) {
         let images = session.generate(Moment::default(), shape).expect("images");
         images.iter().map(|v| u64::from(v.to_bits())).collect()
     } else {
-        let mut rows = data.test.clone();
-        rows.labels.truncate(batch as usize);
-        rows.features.truncate(batch as usize * data.width);
-        vec![session.evaluate(&rows).expect("an evaluation").loss.to_bits()]
+        vec![session.evaluate(&data.test.first(batch as usize, data.width)).expect("an evaluation").loss.to_bits()]
     };
     let weights = session.weights().expect("weights");
     (Trace { steps: trace, weights, evaluated }, cycles, macs, peak)

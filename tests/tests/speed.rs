@@ -89,7 +89,7 @@ fn a_training_step_is_fast() {
     let machine = device.info.machine;
     let compiled = compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, machine).expect("it fits");
     let predicted: u64 = compiled.predicted[..2].iter().map(|p| p.cycles).sum();
-    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 0));
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
     let mut replies: Vec<StepReply> = Vec::new();
     let order: Vec<usize> = (0..32 * 12).collect();

@@ -93,7 +93,7 @@ fn a_skipped_step_on_the_hardware_changes_no_weight() {
     let device = Device::open(&DeviceOptions { name: "rtl".into(), ..DeviceOptions::default() }).expect("the hardware");
     let compiled =
         compile::network(&model.graph, 32, Optimizer::Sgd { momentum: true }, device.info.machine).expect("it fits");
-    let weights = Weights { masters: initialize(&model.graph, 3), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 3));
     let options = TrainOptions { loss_scale: LossScale::Static(24), ..TrainOptions::default() };
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale).expect("a session");
     let order: Vec<usize> = (0..32).collect();

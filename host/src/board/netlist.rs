@@ -216,7 +216,7 @@ fn train(build: &Build, spec: &str, steps: usize, say: &mut dyn FnMut(&str)) -> 
     let compiled = compile::network(&model.graph, options.batch, optimizer, device.info.machine)
         .map_err(|e| Error::from_compiler(&model.name, e))?;
     let batch = compiled.batch as usize;
-    let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+    let weights = Weights::from(initialize(&model.graph, 0));
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], data.scale)?;
     let order: Vec<usize> = (0..batch * steps).collect();
     let mut replies = Vec::new();

@@ -59,7 +59,7 @@ impl PlanArgs {
         let usual = TrainOptions::default();
         let (model, settings) = (parse_model(&self.model)?, model_settings(&self.model)?);
         let batch = self.batch.or(settings.batch).unwrap_or(usual.batch);
-        let options = TrainOptions { momentum: settings.momentum.unwrap_or(usual.momentum), ..usual };
+        let options = settings.apply(usual);
         let recipes: Vec<Recipe> = options.of_phases(&model).iter().map(TrainOptions::recipe).collect();
         let compiled =
             compile::model(&model, batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))?;

@@ -37,9 +37,9 @@ enum Refill {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Optimizer")]
 pub(super) struct RecipeArgs {
-    /// The rule of the update; each runs on the device, on FP32 weights
-    #[arg(long, value_enum, default_value = "sgd", value_name = "sgd|adam|adamw|adagrad", hide_possible_values = true)]
-    optimizer: OptimizerName,
+    /// The rule of the update; each runs on the device, on FP32 weights [default: sgd]
+    #[arg(long, value_enum, value_name = "sgd|adam|adamw|adagrad", hide_possible_values = true)]
+    optimizer: Option<OptimizerName>,
     /// Learning rate [default: 0.05 for sgd, 0.001 for adam and adamw, 0.01 for adagrad]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f32>,
@@ -135,9 +135,12 @@ fn only(given: Option<impl ToString>, flag: &str, holds: bool, why: &str) -> Res
 }
 
 impl RecipeArgs {
-    /// With a model file's settings where no flag says otherwise; they are those of sgd.
+    /// With a model file's settings where no flag says otherwise. Its learning rate and momentum are those of its optimizer, which
+    /// is sgd where it names none.
     pub(super) fn or(mut self, file: &Settings) -> RecipeArgs {
-        if self.optimizer == OptimizerName::Sgd {
+        let named = file.optimizer();
+        let optimizer = *self.optimizer.get_or_insert(named);
+        if optimizer == named {
             self.lr = self.lr.or(file.lr);
             self.momentum = self.momentum.or(file.momentum);
         }
@@ -147,9 +150,9 @@ impl RecipeArgs {
     /// Refuses the flags of a single optimizer for a GAN, whose model file has one for each of its networks.
     pub(super) fn check_for_gan(&self) -> Result<()> {
         let text = |v: Option<f32>| v.map(|v| v.to_string());
-        let sgd = self.optimizer == OptimizerName::Sgd;
+        let other = self.optimizer.filter(|&o| o != OptimizerName::Sgd);
         for (flag, given) in [
-            ("--optimizer", (!sgd).then(|| format!("{:?}", self.optimizer).to_lowercase())),
+            ("--optimizer", other.map(|o| format!("{o:?}").to_lowercase())),
             ("--lr", text(self.lr)),
             ("--momentum", text(self.momentum)),
             ("--nesterov", self.nesterov.then(|| "true".into())),
@@ -165,8 +168,9 @@ impl RecipeArgs {
     /// Writes the flags into `o`.
     pub(super) fn apply(&self, o: &mut TrainOptions) -> Result<()> {
         use OptimizerName as Name;
-        let sgd = self.optimizer == Name::Sgd;
-        let adam = matches!(self.optimizer, Name::Adam | Name::AdamW);
+        let optimizer = self.optimizer.unwrap_or_default();
+        let sgd = optimizer == Name::Sgd;
+        let adam = matches!(optimizer, Name::Adam | Name::AdamW);
         only(self.momentum, "--momentum", sgd, "only --optimizer sgd has a momentum of this kind (adam: --betas)")?;
         only(self.nesterov.then_some(true), "--nesterov", sgd, "only --optimizer sgd has it")?;
         only(self.dampening, "--dampening", sgd, "only --optimizer sgd has it")?;
@@ -175,14 +179,10 @@ impl RecipeArgs {
         let decay = self.decay.map(|d| if d == Decay::L2 { "l2" } else { "decoupled" });
         only(decay, "--decay", self.weight_decay.is_some(), "there is no --weight-decay")?;
         let l2 = self.decay == Some(Decay::L2);
-        only(decay, "--decay", self.optimizer != Name::AdamW || !l2, "adamw decays decoupled; adam takes l2")?;
+        only(decay, "--decay", optimizer != Name::AdamW || !l2, "adamw decays decoupled; adam takes l2")?;
         only(self.clip_value, "--clip-value", self.clip_norm.is_none(), "--clip-norm is given, too: choose one")?;
-        o.optimizer = self.optimizer;
-        o.lr = self.lr.unwrap_or(match self.optimizer {
-            Name::Sgd => 0.05,
-            Name::Adam | Name::AdamW => 0.001,
-            Name::Adagrad => 0.01,
-        });
+        o.optimizer = optimizer;
+        o.lr = self.lr.unwrap_or(optimizer.usual_lr());
         o.momentum = self.momentum.unwrap_or(if sgd { 0.9 } else { 0.0 });
         o.nesterov = self.nesterov;
         o.dampening = self.dampening.unwrap_or(0.0);
@@ -193,7 +193,7 @@ impl RecipeArgs {
                 _ => return Err(Error::value("--betas", text, "two numbers with a comma are needed: 0.9,0.999")),
             }
         }
-        o.eps = self.eps.unwrap_or(self.optimizer.usual_eps());
+        o.eps = self.eps.unwrap_or(optimizer.usual_eps());
         o.weight_decay = self.weight_decay.unwrap_or(0.0);
         o.decoupled = self.decay == Some(Decay::Decoupled);
         o.clip = match (self.clip_norm, self.clip_value) {

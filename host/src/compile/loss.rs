@@ -108,6 +108,24 @@ pub(crate) fn chunk(b: &mut Builder, t: &LossTensors, (start, rows): (u32, u32),
 
 /// Mean loss and right predictions of the whole batch, into scalar registers `LOSS` and `CORRECT`.
 pub(crate) fn finish(b: &mut Builder, t: &LossTensors) {
+    row_losses(b, t);
+    mean(b, t.batch, t.row_loss);
+    row_predictions(b, t);
+    right(b, t.batch, t.right);
+}
+
+/// The mean of the losses `[1, rows]` into `LOSS`.
+pub(crate) fn mean(b: &mut Builder, rows: u32, losses: Matrix) {
+    b.sum_to_sreg("loss mean", rows, losses, scalar(sreg::INV_BATCH), sreg::LOSS, Some(flag::FORWARD));
+}
+
+/// The sum of `[1, rows]` into `CORRECT`.
+pub(crate) fn right(b: &mut Builder, rows: u32, right: Matrix) {
+    b.sum_to_sreg("correct sum", rows, right, Source::ONE, sreg::CORRECT, None);
+}
+
+/// The loss of each row.
+pub(crate) fn row_losses(b: &mut Builder, t: &LossTensors) {
     let (all, row) = ((t.classes, t.batch), (1, t.batch));
     let log_sum = b.function("loss log", &log(), row, t.sum, [&t.narrow_log[0], &t.narrow_log[1]]);
     let picked = t.wide[0][0];
@@ -117,12 +135,14 @@ pub(crate) fn finish(b: &mut Builder, t: &LossTensors) {
     b.op("loss rows", VectorOp::Mad, row, [log_sum.source(), Source::ONE, picked.neg()], t.row_loss.dest());
     let masked = [t.valid.source(), t.row_loss.source(), Source::f32(0.0)];
     b.flagged("loss rows", Some(flag::FORWARD), VectorOp::SelectPositive, row, masked, t.row_loss.dest());
-    b.sum_to_sreg("loss mean", t.batch, t.row_loss, scalar(sreg::INV_BATCH), sreg::LOSS, Some(flag::FORWARD));
+}
 
+/// Whether each row is predicted right; after its loss, whose temporaries serve again.
+pub(crate) fn row_predictions(b: &mut Builder, t: &LossTensors) {
+    let (all, row) = ((t.classes, t.batch), (1, t.batch));
     let first = t.wide[1][1];
     let index = [t.shifted.source(), Source::f32(4096.0), t.ramp.every_col().source()];
     b.op("correct index", VectorOp::SelectNegative, all, index, first.dest());
     b.fold_rows("correct first", VectorOp::Min, t.classes, t.batch, first, first);
     b.op("correct rows", VectorOp::Equal, row, [first.source(), t.labels.source(), NONE], t.right.dest());
-    b.sum_to_sreg("correct sum", t.batch, t.right, Source::ONE, sreg::CORRECT, None);
 }

@@ -163,7 +163,8 @@ pub struct SlotBinding {
     pub registers: Vec<(u8, u32)>,
     /// FP16 `[batch, features]`. Write rows of `features` elements at this pitch: what lies between holds ones.
     pub input: TensorPlace,
-    /// FP16 `[1, batch]`: class numbers, [`PADDED_LABEL`] for a padded row (whose features should be zeros).
+    /// FP16 `[1, batch]`, or `[1, steps·batch]`, step after step: class numbers, [`PADDED_LABEL`] for a padded row (whose features
+    /// should be zeros).
     pub labels: TensorPlace,
     /// FP16, one per entry of [`Pass::dropouts`]: 1 for what a training step keeps, else 0, as [`Dropout::arrange`] orders them.
     pub masks: Vec<TensorPlace>,
@@ -223,6 +224,19 @@ pub struct Parameter {
     pub gradient: TensorPlace,
     /// FP32 optimizer state with its PyTorch name; zeros at the start.
     pub state: Vec<(String, TensorPlace)>,
+}
+
+/// Where a buffer lives: FP32, one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// PyTorch's name.
+    pub name: String,
+    /// PyTorch's shape; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Every element's initial value.
+    pub initial: f32,
+    /// The tensor, which passes that train change as they go forward.
+    pub place: TensorPlace,
 }
 
 /// What the host sends for a pass.
@@ -308,6 +322,8 @@ pub struct Compiled {
     pub machine: Machine,
     /// Rows per batch; a micro-batch where several make one update.
     pub batch: u32,
+    /// Labels of a row: one, or one for each step of a sequence.
+    pub labels_per_row: u32,
     /// Program memory from word 0.
     pub program: Vec<u32>,
     /// Segments, in the order of their indices.
@@ -316,9 +332,12 @@ pub struct Compiled {
     pub uploads: Vec<Upload>,
     /// Parameters in PyTorch's order.
     pub parameters: Vec<Parameter>,
+    /// Buffers in PyTorch's order.
+    pub buffers: Vec<Buffer>,
     /// What a training step does, in this order.
     pub phases: Vec<Phase>,
-    /// Computes the loss (scalar register `LOSS`) and right rows (`CORRECT`) only; of a GAN nothing but generated images.
+    /// Computes the loss (scalar register `LOSS`) and right labels (`CORRECT`) only; of a GAN nothing but generated images. Where
+    /// program memory has no room for it, the pass that trains: without an update it says the same, more slowly.
     pub evaluate: Pass,
     /// What that pass leaves behind, FP16: the logits `[batch, classes]`, or a GAN's images `[height·width·batch, channels]`.
     pub output: TensorPlace,

@@ -517,9 +517,11 @@ impl Network<'_> {
         Ok(Compiled {
             machine,
             batch: self.batch,
+            labels_per_row: 1,
             segments,
             uploads: self.uploads(),
             parameters: parameters.into_iter().map(|p| p.expect("every parameter belongs to a layer")).collect(),
+            buffers: Vec::new(),
             output: self.places[self.tensors[self.tensors.len() - 1].value],
             phases: vec![Phase {
                 name: String::new(),

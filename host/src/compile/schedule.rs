@@ -312,25 +312,26 @@ fn list_schedule(
 ) -> Vec<usize> {
     let n = instrs.len();
     let mut pipeline = Pipeline::new(*cost);
-    let mut done: Vec<Option<u64>> = vec![None; n];
     let mut order = Vec::with_capacity(n);
+    // What waits for an instruction, for how many each still waits, and when what it has waited for is done.
+    let mut dependents: Vec<Vec<(usize, Dependence)>> = vec![Vec::new(); n];
+    for (i, before) in deps.iter().enumerate() {
+        before.iter().for_each(|&(j, d)| dependents[j].push((i, d)));
+    }
+    let mut missing: Vec<usize> = deps.iter().map(Vec::len).collect();
+    let mut inputs = vec![0; n];
+    let engine_of = |i: usize| Engine::of(&instrs[i]).expect("engine instructions only");
+    // Per engine, what waits for nothing any more.
+    let mut waiting: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+    (0..n).filter(|&i| missing[i] == 0).for_each(|i| waiting[engine_of(i) as usize].push(i));
     while order.len() < n {
         // Per engine: (when it could start, which, when its inputs are there).
         let mut ready: [Vec<(u64, usize, u64)>; 2] = [Vec::new(), Vec::new()];
-        for i in (0..n).filter(|&i| done[i].is_none()) {
-            let mut at = 0;
-            let complete = deps[i].iter().all(|&(j, d)| match done[j] {
-                Some(t) if d == Dependence::Completion => {
-                    at = at.max(t);
-                    true
-                }
-                other => other.is_some(),
-            });
-            if complete {
-                let engine = Engine::of(&instrs[i]).expect("engine instructions only");
-                let start = pipeline.start(engine, at);
+        for engine in [Engine::Matrix, Engine::Vector] {
+            for &i in &waiting[engine as usize] {
+                let start = pipeline.start(engine, inputs[i]);
                 let key = if engine == Engine::Matrix { start.saturating_sub(policy.lead) } else { start };
-                ready[engine as usize].push((key, i, at));
+                ready[engine as usize].push((key, i, inputs[i]));
             }
         }
         let choose = |engine: Engine| {
@@ -347,8 +348,18 @@ fn list_schedule(
         };
         let candidates = [Engine::Matrix, Engine::Vector].into_iter().filter_map(choose);
         let (_, i, at, engine) = candidates.min_by_key(|c| c.0).expect("dependences have no cycle");
-        done[i] = Some(pipeline.issue(engine, at, cost.timing(&instrs[i])).done);
+        let done = pipeline.issue(engine, at, cost.timing(&instrs[i])).done;
         order.push(i);
+        waiting[engine as usize].retain(|&w| w != i);
+        for &(k, d) in &dependents[i] {
+            missing[k] -= 1;
+            if d == Dependence::Completion {
+                inputs[k] = done.max(inputs[k]);
+            }
+            if missing[k] == 0 {
+                waiting[engine_of(k) as usize].push(k);
+            }
+        }
     }
     order
 }

@@ -64,13 +64,13 @@ fn load_pair(images: &Path, labels: &Path) -> Result<(Rows, usize)> {
     if width == 0 || shape[0] < 5 {
         return Err(wrong(images, format!("{} images of {width} pixels are too few", shape[0])));
     }
-    Ok((Rows { features, labels: classes }, width))
+    Ok((Rows::new(features, classes), width))
 }
 
 /// The same from two files' bytes that are known to be good.
 pub(super) fn pair(images: &[u8], labels: &[u8]) -> std::result::Result<(Rows, usize), String> {
     let ((shape, features), (_, classes)) = (parse(images)?, parse(labels)?);
-    Ok((Rows { features: features.to_vec(), labels: classes.to_vec() }, shape[1..].iter().product()))
+    Ok((Rows::new(features.to_vec(), classes.to_vec()), shape[1..].iter().product()))
 }
 
 /// The file in `folder` whose name starts with `start` and holds `word`.

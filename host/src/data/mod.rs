@@ -11,11 +11,13 @@ pub mod latent;
 mod moment;
 mod npy_files;
 mod shuffle;
+mod text;
 
 use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::graph::Model;
 
 pub use moment::Moment;
 pub use shuffle::permutation;
@@ -23,19 +25,43 @@ pub use shuffle::permutation;
 /// Largest number of classes.
 pub const MAX_CLASSES: usize = 256;
 
-/// Rows of byte features with a class each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Rows of byte features with a class each, or with one for each step of a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows {
     /// Features, row after row.
     pub features: Vec<u8>,
-    /// Class of each row.
+    /// Classes, row after row.
     pub labels: Vec<u8>,
+    /// Classes of a row.
+    pub labels_per_row: usize,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows::new(Vec::new(), Vec::new())
+    }
 }
 
 impl Rows {
+    /// Rows with a class each.
+    pub fn new(features: Vec<u8>, labels: Vec<u8>) -> Rows {
+        Rows { features, labels, labels_per_row: 1 }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.labels.len() / self.labels_per_row
+    }
+
+    /// Classes of row `i`.
+    pub fn labels_of(&self, i: usize) -> &[u8] {
+        &self.labels[i * self.labels_per_row..(i + 1) * self.labels_per_row]
+    }
+
+    /// The first `n` rows, of `width` features each.
+    pub fn first(&self, n: usize, width: usize) -> Rows {
+        let (features, labels) = (self.features[..n * width].to_vec(), self.labels[..n * self.labels_per_row].to_vec());
+        Rows { features, labels, ..*self }
     }
 
     /// Whether there are none.
@@ -67,6 +93,7 @@ pub struct Dataset {
 }
 
 const DIGITS: &[u8] = include_bytes!("../../data/digits.csv.gz");
+const SHAKESPEARE: &[u8] = include_bytes!("../../data/shakespeare-sample.txt.gz");
 const MNIST_IMAGES: &[u8] = include_bytes!("../../data/mnist-sample/t10k-images-idx3-ubyte.gz");
 const MNIST_LABELS: &[u8] = include_bytes!("../../data/mnist-sample/t10k-labels-idx1-ubyte.gz");
 
@@ -82,6 +109,32 @@ impl Dataset {
         let whole = |gz| gunzip(gz).expect("bundled data");
         let (rows, width) = idx::pair(&whole(MNIST_IMAGES), &whole(MNIST_LABELS)).expect("bundled data");
         Dataset::split("mnist-sample", rows, width)
+    }
+
+    /// The data set that a model is to be trained on, by its name as for [`Dataset::open`]; or text, as sequences of the model's length:
+    /// `shakespeare-sample`, which is bundled, or a file whose name ends in `.txt` or `.txt.gz`.
+    pub fn of(name: &str, model: &Model) -> Result<Dataset> {
+        let mut data = match text::is_text(name) {
+            true => text::open(name, model)?,
+            false => Dataset::open(name)?,
+        };
+        let (has, needs) = (data.train.labels_per_row, model.graph.labels_per_row());
+        if has != needs && model.gan.is_none() {
+            let of = |n: usize| if n == 1 { "one class".into() } else { format!("a class for each of {n} steps") };
+            let why = format!("`{}` needs {} in a row, and it has {}", model.name, of(needs), of(has));
+            return Err(Error::value("--data", name, why));
+        }
+        if let Some(vocabulary) = model.graph.vocabulary() {
+            // tokens are whole numbers on the device, too
+            data.scale = 0;
+            let largest = data.train.features.iter().chain(&data.test.features).max().map_or(0, |&v| usize::from(v));
+            if largest >= vocabulary {
+                let why =
+                    format!("`{}` knows {vocabulary} tokens from 0 on, and it has one of number {largest}", model.name);
+                return Err(Error::value("--data", name, why));
+            }
+        }
+        Ok(data)
     }
 
     /// `digits` or `mnist-sample`, which are bundled; a CSV or NPY file; or a folder with NPY files or with those of MNIST, in its IDX format. Plain, or compressed
@@ -124,7 +177,7 @@ impl Dataset {
         for i in 0..rows.len() {
             let part = if i % 5 == 0 { &mut test } else { &mut train };
             part.features.extend_from_slice(rows.row(i, width));
-            part.labels.push(rows.labels[i]);
+            part.labels.extend_from_slice(rows.labels_of(i));
         }
         Dataset::from_parts(name, train, test, width)
     }

@@ -59,7 +59,7 @@ pub(super) fn open_folder(folder: &Path, name: &str) -> Result<Dataset> {
         if width == 0 || shape[0] < 5 {
             return Err(wrong(&x, format!("{} rows of {width} features are too few", shape[0])));
         }
-        Ok(Some((Rows { features, labels }, width)))
+        Ok(Some((Rows::new(features, labels), width)))
     };
     match (pair("train")?, pair("test")?) {
         (Some((train, a)), Some((test, b))) if a == b => Ok(Dataset::from_parts(name, train, test, a)),

@@ -35,21 +35,30 @@ pub fn deadline(cycles: u64) -> u32 {
     (cycles * 100 + 1_000_000).min(0x7fff_ffff) as u32
 }
 
-/// Values of all parameters and their optimizer state, row-major, in the order of the compiled parameters.
+/// Values of all parameters, their optimizer state, and buffers: row-major, in the order of the compiled parameters and buffers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// FP32 master copies.
     pub masters: Vec<Vec<f32>>,
     /// Optimizer state per parameter, in the order of its `state`; empty: as at the start, zeros or a copy of the weights.
     pub state: Vec<Vec<Vec<f32>>>,
+    /// Buffers, in the order of the compiled ones; empty: their initial values.
+    pub buffers: Vec<Vec<f32>>,
+}
+
+impl From<Vec<Vec<f32>>> for Weights {
+    /// These master copies, everything else as at the start.
+    fn from(masters: Vec<Vec<f32>>) -> Weights {
+        Weights { masters, ..Weights::default() }
+    }
 }
 
 impl Weights {
-    /// SHA-256 of the master copies: FP32, little endian, in order.
+    /// SHA-256 of the master copies and the buffers: FP32, little endian, in order.
     pub fn sha256(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        for v in self.masters.iter().flatten() {
+        for v in self.masters.iter().chain(&self.buffers).flatten() {
             hash.update(v.to_le_bytes());
         }
         systole_verilator::hex(&hash.finalize())
@@ -65,7 +74,8 @@ pub struct Hyper {
     pub momentum: f32,
 }
 
-/// Sums over rows.
+/// Sums over rows. Of sequences with a class for each step, a row's loss is the mean over its steps, and its share of right steps
+/// counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
     /// Sum of the loss over rows.
@@ -158,6 +168,10 @@ impl Session {
                     None => link.fill(block(place), 0)?,
                 }
             }
+        }
+        for (i, b) in compiled.buffers.iter().enumerate() {
+            let initial = vec![b.initial; (b.place.rows * b.place.cols) as usize];
+            write_f32(link, &b.place, weights.buffers.get(i).unwrap_or(&initial))?;
         }
         assert_eq!(scalers.len(), compiled.phases.len(), "a scaler for each phase");
         for (i, words) in scalers.iter().enumerate() {
@@ -341,7 +355,7 @@ impl Session {
             chained: false,
             // the norm that the reply tells is only known after the update
             early: !matches!(phase.recipe.clip, Clip::Norm(_)),
-            inv_batch: 1.0 / work.window as f32,
+            inv_batch: 1.0 / (work.window * self.compiled.labels_per_row as usize) as f32,
             deadline: deadline(cycles),
             registers,
         }
@@ -393,25 +407,30 @@ impl Session {
         features.resize(width * size, 0);
         // The features last: their transfer ends while firmware answers the step before, and no frame is left to be read
         // before the next request.
-        let (labels, classes) = self.classes(pass, batch.iter().map(|&i| rows.labels[i]));
+        let steps = rows.labels_per_row;
+        let missing = vec![None; (size - batch.len()) * steps];
+        let known = batch.iter().flat_map(|&i| rows.labels_of(i)).map(|&c| Some(c));
+        let (labels, classes) = self.classes(pass, steps, &known.chain(missing).collect::<Vec<_>>());
         self.device.link.write_both((labels, &classes), (block(&input), &features, self.scale))
     }
 
     /// Sends a generator's random numbers, of which only the first `valid` rows count.
     fn send_noise(&mut self, pass: &Pass, values: &[f16], valid: usize) -> Result<()> {
-        let (labels, classes) = self.classes(pass, (0..valid).map(|_| 0));
+        let rows = pass.slots[self.slot].input.rows as usize;
+        let (labels, classes) = self.classes(pass, 1, &(0..rows).map(|i| (i < valid).then_some(0)).collect::<Vec<_>>());
         self.device.link.write(labels, &classes)?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.device.link.write(block(&pass.slots[self.slot].input), &bytes)
     }
 
-    /// The classes of a batch's rows, FP16, and their place; rows that are missing have none.
-    fn classes(&self, pass: &Pass, classes: impl ExactSizeIterator<Item = u8>) -> (Block, Vec<u8>) {
+    /// The classes of a batch `[rows, steps]` as the device takes them, FP16, step after step, and their place; rows that are
+    /// missing have none.
+    fn classes(&self, pass: &Pass, steps: usize, classes: &[Option<u8>]) -> (Block, Vec<u8>) {
         let labels = pass.slots[self.slot].labels;
-        let missing = labels.cols as usize - classes.len();
-        let mut bytes: Vec<u8> = classes.flat_map(|c| crate::npy::round_f16(f32::from(c)).to_le_bytes()).collect();
-        bytes.extend(crate::npy::round_f16(PADDED_LABEL as f32).to_le_bytes().repeat(missing));
-        (block(&labels), bytes)
+        debug_assert_eq!(labels.cols as usize, classes.len());
+        let half = |c: Option<u8>| crate::npy::round_f16(c.map_or(PADDED_LABEL as f32, f32::from)).to_le_bytes();
+        let of_step = |s: usize| classes.iter().skip(s).step_by(steps).flat_map(move |&c| half(c));
+        (block(&labels), (0..steps).flat_map(of_step).collect())
     }
 
     /// Loss and right predictions over all rows, without training.
@@ -422,12 +441,13 @@ impl Session {
         let pass = self.compiled.evaluate.clone();
         let deadline = self.evaluation_deadline();
         let mut score = Score::default();
+        let steps = self.compiled.labels_per_row as usize;
         if let Some(&first) = batches.first() {
             self.send_rows(&pass, rows, first)?;
         }
         for (t, batch) in batches.iter().enumerate() {
             let mut registers = self.registers(&pass);
-            registers.scalar = vec![(sreg::INV_BATCH as u32, (1.0 / batch.len() as f32).to_bits())];
+            registers.scalar = vec![(sreg::INV_BATCH as u32, (1.0 / (batch.len() * steps) as f32).to_bits())];
             let ticket = self.device.link.run(pass.segment, deadline, &registers)?;
             self.slot ^= 1;
             if let Some(&next) = batches.get(t + 1) {
@@ -435,7 +455,7 @@ impl Session {
             }
             let reply = self.device.link.run_reply(ticket)?;
             let value = |register: usize| f32::from_bits(reply.sregs[register - 8]);
-            score.add(batch.len(), value(sreg::LOSS), value(sreg::CORRECT));
+            score.add(batch.len(), value(sreg::LOSS), value(sreg::CORRECT) / steps as f32);
         }
         Ok(score)
     }
@@ -460,7 +480,7 @@ impl Session {
         Ok(from_device_order(shape, self.compiled.batch as usize, &values))
     }
 
-    /// Reads master copies and optimizer state back.
+    /// Reads master copies, optimizer state and buffers back.
     pub fn weights(&mut self) -> Result<Weights> {
         self.device.link.phase("reading parameters back");
         self.device.link.drain()?;
@@ -470,6 +490,7 @@ impl Session {
             out.masters.push(read_f32(link, &p.master)?);
             out.state.push(p.state.iter().map(|(_, place)| read_f32(link, place)).collect::<Result<_>>()?);
         }
+        out.buffers = self.compiled.buffers.iter().map(|b| read_f32(link, &b.place)).collect::<Result<_>>()?;
         Ok(out)
     }
 

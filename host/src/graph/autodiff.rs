@@ -86,7 +86,9 @@ impl Op {
             Op::Dense { weight, bias }
             | Op::Conv2d { weight, bias, .. }
             | Op::ConvTranspose2d { weight, bias, .. }
-            | Op::LayerNorm { weight, bias } => vec![weight, bias],
+            | Op::LayerNorm { weight, bias }
+            | Op::BatchNorm { weight, bias, .. } => vec![weight, bias],
+            Op::Embedding { weight } => vec![weight],
             Op::Gru(c) | Op::Lstm(c) => vec![c.weight_ih, c.weight_hh, c.bias_ih, c.bias_hh],
             _ => Vec::new(),
         }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub epochs: Option<u32>,
     /// Rows per step.
     pub batch: Option<u32>,
+    /// `sgd`, `adam`, `adamw` or `adagrad`.
+    pub optimizer: Option<String>,
     /// Learning rate.
     pub lr: Option<f32>,
     /// Momentum.
@@ -39,6 +41,7 @@ struct File {
     input: Spanned<Vec<usize>>,
     loss: Option<Spanned<String>>,
     latent: Option<Spanned<usize>>,
+    alphabet: Option<Spanned<String>>,
     #[serde(default = "no_settings")]
     train: Spanned<Settings>,
     #[serde(default)]
@@ -58,6 +61,7 @@ struct Layer {
     name: Option<String>,
     inputs: Option<Spanned<Vec<String>>>,
     features: Option<Spanned<usize>>,
+    vocabulary: Option<Spanned<usize>>,
     channels: Option<Spanned<usize>>,
     hidden: Option<Spanned<usize>>,
     kernel: Option<Spanned<usize>>,
@@ -70,8 +74,11 @@ struct Layer {
 }
 
 /// Every operation that a layer may name.
-const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, \
-                   flatten, reshape, select, last, concat, add, gru, lstm";
+const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, batch_norm, \
+                   embedding, flatten, reshape, select, last, concat, add, gru, lstm";
+
+/// Every optimizer that `[train]` may name.
+const OPTIMIZERS: &str = "sgd, adam, adamw, adagrad";
 
 /// What to write instead of an operation that there is none of.
 fn instead(op: &str) -> String {
@@ -80,9 +87,11 @@ fn instead(op: &str) -> String {
         "conv" | "conv1d" | "conv3d" => "use conv2d",
         "maxpool" | "max_pool" => "use max_pool2d",
         "avgpool" | "avg_pool" | "global_avg_pool" | "mean" => "use avg_pool2d, with the image's height as its kernel",
-        "batch_norm" | "batch_norm2d" | "instance_norm" | "group_norm" => "use layer_norm, on vectors or sequences",
+        "batch_norm1d" | "batch_norm2d" | "batchnorm" => "use batch_norm, on vectors or images",
+        "instance_norm" | "group_norm" => "use batch_norm on images, layer_norm on vectors or sequences",
         "gelu" | "silu" | "swish" | "elu" | "softplus" => "use leaky_relu or tanh",
         "softmax" | "log_softmax" => "leave it out and write loss = \"softmax_cross_entropy\", which contains it",
+        "embed" | "lookup" | "one_hot" => "use embedding, which takes the input itself, tokens",
         "rnn" | "attention" | "transformer" => "use gru or lstm",
         _ => "",
     };
@@ -119,6 +128,12 @@ pub fn parse(text: &str) -> Result<(Model, Settings), String> {
         return Err(fail(file.input.span(), what.into()));
     }
     let settings = file.train.get_ref().clone();
+    if let Some(other) = settings.optimizer.as_deref().filter(|o| !OPTIMIZERS.split(", ").any(|known| known == *o)) {
+        return Err(fail(file.train.span(), format!("unknown optimizer `{other}`: there are {OPTIMIZERS}")));
+    }
+    if let Some(alphabet) = &file.alphabet {
+        check_alphabet(alphabet.get_ref()).map_err(|what| fail(alphabet.span(), what))?;
+    }
     let made = match (&file.generator, &file.discriminator) {
         (None, None) => network(&file).map(|graph| (graph, None)),
         (Some(g), Some(d)) => gan(&file, g, d).map(|(graph, gan)| (graph, Some(gan))),
@@ -126,7 +141,20 @@ pub fn parse(text: &str) -> Result<(Model, Settings), String> {
         (None, Some(one)) => Err((one.span(), "a GAN has two networks: add [generator]".into())),
     };
     let (graph, gan) = made.map_err(|(span, what)| fail(span, what))?;
-    Ok((Model { name: name.clone(), sizes: Vec::new(), graph, gan, source: Some(text.into()) }, settings))
+    let (sizes, alphabet) = (Vec::new(), file.alphabet.map(Spanned::into_inner));
+    Ok((Model { name: name.clone(), sizes, graph, gan, alphabet, source: Some(text.into()) }, settings))
+}
+
+/// Every character once, and no more than a byte can number.
+fn check_alphabet(alphabet: &str) -> Result<(), String> {
+    let all: Vec<char> = alphabet.chars().collect();
+    if let Some(i) = (1..all.len()).find(|&i| all[..i].contains(&all[i])) {
+        return Err(format!("`alphabet` holds {:?} twice", all[i]));
+    }
+    match all.len() {
+        2..=256 => Ok(()),
+        n => Err(format!("`alphabet` holds {n} characters; it must hold from 2 to 256")),
+    }
 }
 
 /// Where a mistake is, and what.
@@ -218,6 +246,7 @@ fn add(
     // Fields that this operation takes; others are mistakes.
     let takes: &[&str] = match op {
         "dense" => &["features"],
+        "embedding" => &["vocabulary", "features"],
         "leaky_relu" => &["slope"],
         "dropout" => &["p"],
         "conv2d" | "conv_transpose2d" => &["channels", "kernel", "stride", "padding"],
@@ -229,6 +258,7 @@ fn add(
     };
     let sizes = [
         ("features", &layer.features),
+        ("vocabulary", &layer.vocabulary),
         ("channels", &layer.channels),
         ("hidden", &layer.hidden),
         ("kernel", &layer.kernel),
@@ -262,6 +292,13 @@ fn add(
     };
     let made = match op {
         "dense" => Ok(g.dense(x, size("features", None)?, name)),
+        "embedding" => match size("vocabulary", None)? {
+            n if n > 256 => {
+                let why = "tokens are bytes: `vocabulary` of `embedding` must be from 1 to 256";
+                return Err((layer.vocabulary.as_ref().map_or(here, |v| v.span()), why.into()));
+            }
+            n => g.embedding(x, [n, size("features", None)?], name),
+        },
         "relu" => Ok(g.unary(Op::Relu, x, name)),
         "leaky_relu" => {
             let slope = layer.slope.as_ref().map_or(0.01, |s| *s.get_ref());
@@ -285,6 +322,7 @@ fn add(
         "max_pool2d" => g.pool2d(Op::MaxPool2d { kernel: size("kernel", None)? }, x, name),
         "avg_pool2d" => g.pool2d(Op::AvgPool2d { kernel: size("kernel", None)? }, x, name),
         "layer_norm" => g.layer_norm(x, name),
+        "batch_norm" => g.batch_norm(x, name),
         "flatten" => {
             let flat = [g.node(x).features];
             g.reshape(x, &flat, name)
@@ -341,15 +379,34 @@ mod tests {
             ("[[layer]]\nop = \"dense\"\nfeatures = \n", vec!["line 6, column"]),
             ("[[layer]]\nop = \"gru\"\nname = \"r\"\nhidden = 3\n", vec!["`r` (gru)", "`input` gives [1, 8, 8]"]),
             ("[[layer]]\nop = \"add\"\ninputs = [\"x\", \"y\"]\n", vec!["line 6, column 10", "`x`"]),
+            ("[[layer]]\nop = \"batch_norm2d\"\n", vec!["line 5, column 6", "use batch_norm"]),
+            (
+                "[[layer]]\nop = \"reshape\"\nshape = [8, 8]\n[[layer]]\nop = \"batch_norm\"\n",
+                vec!["line 8, column 6", "`1` (batch_norm)", "[8, 8]", "layer_norm"],
+            ),
             ("[[layer]]\nop = \"max_pool2d\"\nkernel = 3\n", vec!["multiples of 3", "`input`"]),
             ("[[layer]]\nop = \"dropout\"\np = 1.0\n", vec!["line 6, column 5", "below 1"]),
             ("[[layer]]\nop = \"relu\"\np = 0.5\n", vec!["line 6, column 5", "no `p`"]),
             ("[train]\nlr = \"a\"\n", vec!["line 5, column 6"]),
+            ("[train]\noptimizer = \"rmsprop\"\n", vec!["line 4", "`rmsprop`", "adagrad"]),
+            ("[[layer]]\nop = \"one_hot\"\n", vec!["line 5, column 6", "use embedding"]),
+            ("[[layer]]\nop = \"embedding\"\nfeatures = 4\n", vec!["line 5, column 6", "needs `vocabulary`"]),
+            (
+                "[[layer]]\nop = \"embedding\"\nfeatures = 4\nvocabulary = 300\n",
+                vec!["line 7, column 14", "from 1 to 256"],
+            ),
+            (
+                "[[layer]]\nop = \"embedding\"\nfeatures = 4\nvocabulary = 9\n",
+                vec!["line 5, column 6", "tokens in a shape [steps]", "[1, 8, 8]"],
+            ),
             ("", vec!["line 3, column 8", "no layer"]),
         ] {
             let e = refused(rest);
             assert!(words.iter().all(|w| e.contains(w)), "{rest:?}: {e}");
         }
+        let of = |alphabet: &str| parse(&format!("alphabet = \"{alphabet}\"\n{HEAD}")).unwrap_err();
+        assert!(of("abca").contains("line 1, column 12") && of("abca").contains("'a' twice"), "{}", of("abca"));
+        assert!(of("a").contains("holds 1 characters"), "{}", of("a"));
         let two = "[[layer]]\nop = \"flatten\"\n[[layer]]\nop = \"dense\"\nfeatures = 4\nname = \"d\"\n\
                    [[layer]]\nop = \"add\"\nname = \"a\"\ninputs = [\"d\", \"0\"]\n";
         let e = refused(two);

@@ -76,7 +76,7 @@ pub(super) fn adversaries(
     let real = judge("real", behind(&both, image), 1.0, of_generator..all)?;
     let fake = judge("fake", both.clone(), 0.0, of_generator..all)?;
     let fooled = judge("", both.clone(), 1.0, 0..of_generator)?;
-    let generator = Graph { nodes: both.nodes[..=image.0].to_vec(), parameters: both.parameters };
+    let generator = Graph { nodes: both.nodes[..=image.0].to_vec(), ..both };
     let discriminator = Phase { name: "discriminator", passes: vec![real, fake], optimizer: of_d };
     let phases = [discriminator, Phase { name: "generator", passes: vec![fooled], optimizer: of_g }];
     Ok((generator, Gan { phases }))
@@ -84,7 +84,7 @@ pub(super) fn adversaries(
 
 /// What lies behind a node on which alone it depends, with an input of that node's shape in its place.
 fn behind(graph: &Graph, node: NodeId) -> Graph {
-    let mut part = Graph { nodes: Vec::new(), parameters: graph.parameters.clone() };
+    let mut part = Graph { nodes: Vec::new(), ..graph.clone() };
     part.input(&graph.node(node).shape);
     let moved = |n: &Node| Node { inputs: n.inputs.iter().map(|i| NodeId(i.0 - node.0)).collect(), ..n.clone() };
     part.nodes.extend(graph.nodes[node.0 + 1..].iter().map(moved));

@@ -1,6 +1,6 @@
 //! One constructor per operation, with the checks of its shapes.
 
-use super::{Cell, Graph, Node, NodeId, Op, Parameter, ParameterId, Regression, Window};
+use super::{Buffer, BufferId, Cell, Graph, Node, NodeId, Op, Parameter, ParameterId, Regression, Statistics, Window};
 
 /// Why an operation cannot follow its inputs. Names both.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -161,6 +161,37 @@ impl Graph {
         Ok(self.add(Op::LayerNorm { weight, bias }, &[x], &shape, name))
     }
 
+    /// Adds a batch normalisation of the features of a vector or the channels of an image.
+    pub fn batch_norm(&mut self, x: NodeId, name: &str) -> Made {
+        let shape = self.node(x).shape.clone();
+        let (1 | 3, Some(&c)) = (shape.len(), shape.first()) else {
+            let takes = "a vector [features] or an image [channels, height, width]; for a sequence there is layer_norm";
+            return Err(self.refuse("batch_norm", name, x, takes));
+        };
+        let weight = self.parameter_of(format!("{name}.weight"), vec![c], c, Some(1.0));
+        let bias = self.parameter_of(format!("{name}.bias"), vec![c], c, Some(0.0));
+        let mut buffer = |what: &str, shape: &[usize], initial: f32| {
+            self.buffers.push(Buffer { name: format!("{name}.{what}"), shape: shape.to_vec(), initial });
+            BufferId(self.buffers.len() - 1)
+        };
+        let running = Statistics {
+            mean: buffer("running_mean", &[c], 0.0),
+            variance: buffer("running_var", &[c], 1.0),
+            batches: buffer("num_batches_tracked", &[], 0.0),
+        };
+        Ok(self.add(Op::BatchNorm { weight, bias, running }, &[x], &shape, name))
+    }
+
+    /// Adds a vector of `features` for each of the batch's tokens, which are numbers below `vocabulary`.
+    pub fn embedding(&mut self, x: NodeId, [vocabulary, features]: [usize; 2], name: &str) -> Made {
+        let (&Op::Input, &[steps]) = (&self.node(x).op, self.node(x).shape.as_slice()) else {
+            return Err(self.refuse("embedding", name, x, "the input itself, tokens in a shape [steps]"));
+        };
+        // one row at a time is what a user reads: PyTorch draws these without regard to their number, too
+        let weight = self.parameter_of(format!("{name}.weight"), vec![vocabulary, features], 1, None);
+        Ok(self.add(Op::Embedding { weight }, &[x], &[steps, features], name))
+    }
+
     /// Adds a view of the same numbers in another shape.
     pub fn reshape(&mut self, x: NodeId, shape: &[usize], name: &str) -> Made {
         if shape.iter().product::<usize>() != self.node(x).features || shape.is_empty() || shape.len() > 3 {
@@ -238,10 +269,15 @@ impl Graph {
     /// Adds the loss over classes; the graph's last node.
     pub fn softmax_cross_entropy(&mut self, logits: NodeId) -> Made {
         match self.node(logits).shape[..] {
-            [classes] if (2..=2047).contains(&classes) => {
+            [classes] | [_, classes] if (2..=2047).contains(&classes) => {
                 Ok(self.add(Op::SoftmaxCrossEntropy, &[logits], &[1], "loss"))
             }
-            _ => Err(self.refuse("softmax_cross_entropy", "loss", logits, "a vector of 2 to 2047 classes")),
+            _ => Err(self.refuse(
+                "softmax_cross_entropy",
+                "loss",
+                logits,
+                "a vector of 2 to 2047 classes, or a sequence of them",
+            )),
         }
     }
 

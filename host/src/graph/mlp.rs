@@ -38,6 +38,8 @@ pub struct Model {
     pub graph: Graph,
     /// How a GAN is trained; `None` for a network with one loss.
     pub gan: Option<Gan>,
+    /// Characters that a text may have, where it is trained on text: token i is number i of them.
+    pub alphabet: Option<String>,
     /// The model file's text, where it came from one.
     pub source: Option<String>,
 }
@@ -72,7 +74,7 @@ impl Model {
         }
         graph.softmax_cross_entropy(x).expect("checked: at least two classes");
         let name = sizes.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("-");
-        Ok(Model { name: format!("mlp:{name}"), sizes, graph, gan: None, source: None })
+        Ok(Model { name: format!("mlp:{name}"), sizes, graph, gan: None, alphabet: None, source: None })
     }
 
     /// Numbers per row of the data set that it is trained on: its input, or what a GAN's generator makes.
@@ -81,6 +83,11 @@ impl Model {
             Some(_) => self.graph.node(self.graph.output()).features,
             None => self.graph.input_features(),
         }
+    }
+
+    /// A graph that all of its layers are in.
+    pub fn trained(&self) -> &Graph {
+        self.gan.as_ref().map_or(&self.graph, |gan| &gan.phases[1].passes[0].graph)
     }
 
     /// Multiply-accumulates of one training step on `batch` rows: forward, weight gradients, and activation gradients of

@@ -36,6 +36,21 @@ pub struct NodeId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub usize);
 
+/// Index of a buffer in [`Graph::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub usize);
+
+/// Running statistics of a batch normalisation, as PyTorch names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// `running_mean`, `[channels]`.
+    pub mean: BufferId,
+    /// `running_var`, `[channels]`: of unbiased variances.
+    pub variance: BufferId,
+    /// `num_batches_tracked`, one number.
+    pub batches: BufferId,
+}
+
 /// Kernel, stride and padding of a convolution, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -142,8 +157,24 @@ pub enum Op {
         /// Offsets.
         bias: ParameterId,
     },
+    /// Normalised per feature of a vector or channel of an image over the valid rows of the batch (and all pixels), times weight,
+    /// plus bias: PyTorch's `BatchNorm1d` and `BatchNorm2d`, ε = 1e-5, momentum 0.1. An evaluation normalises by the running
+    /// statistics instead.
+    BatchNorm {
+        /// Factors.
+        weight: ParameterId,
+        /// Offsets.
+        bias: ParameterId,
+        /// What an evaluation uses.
+        running: Statistics,
+    },
     /// The same numbers in another shape, in row-major order.
     Reshape,
+    /// `y[step] = W[token]`, W `[vocabulary, features]`, for the tokens `[steps]` of the batch itself: PyTorch's `Embedding`.
+    Embedding {
+        /// W.
+        weight: ParameterId,
+    },
     /// The entry at `index` of the first axis: one step of a sequence.
     Select {
         /// Which.
@@ -157,7 +188,8 @@ pub enum Op {
     Gru(Cell),
     /// PyTorch's `LSTM` with initial state 0, `[steps, inputs]` to `[steps, hidden]`.
     Lstm(Cell),
-    /// Mean over the valid rows of `−log softmax(x)[label]`; one number. A row whose label is no class is not valid.
+    /// Mean over the valid rows of `−log softmax(x)[label]`; one number. A row whose label is no class is not valid. Of a sequence
+    /// `[steps, classes]` every step has a label, and the mean is over steps and rows.
     SoftmaxCrossEntropy,
     /// A loss between its two inputs; only the first has a gradient.
     Regression(Regression),
@@ -181,6 +213,8 @@ impl Op {
             Op::MaxPool2d { .. } => "max_pool2d",
             Op::AvgPool2d { .. } => "avg_pool2d",
             Op::LayerNorm { .. } => "layer_norm",
+            Op::BatchNorm { .. } => "batch_norm",
+            Op::Embedding { .. } => "embedding",
             Op::Reshape => "reshape",
             Op::Select { .. } => "select",
             Op::Concat => "concat",
@@ -241,6 +275,28 @@ impl Parameter {
     }
 }
 
+/// A tensor that training passes keep up to date as they go forward, without a gradient; PyTorch's buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// PyTorch's name, such as `1.running_mean`.
+    pub name: String,
+    /// PyTorch's shape; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Every element's initial value.
+    pub initial: f32,
+}
+
+impl Buffer {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+    /// True for a tensor without elements (never the case in a valid graph).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A network with its loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
@@ -248,6 +304,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Parameters in PyTorch's order.
     pub parameters: Vec<Parameter>,
+    /// Buffers in PyTorch's order.
+    pub buffers: Vec<Buffer>,
 }
 
 impl Graph {
@@ -271,6 +329,12 @@ impl Graph {
     pub fn dropouts(&self) -> Vec<NodeId> {
         let drops = |n: &Node| matches!(n.op, Op::Dropout { .. });
         self.nodes.iter().enumerate().filter(|(_, n)| drops(n)).map(|(i, _)| NodeId(i)).collect()
+    }
+
+    /// A node that normalises over a batch alone, so that one row has no variance there.
+    pub fn needs_two_rows(&self) -> Option<&Node> {
+        let values = |n: &Node| n.features / n.shape[0];
+        self.nodes.iter().find(|n| matches!(n.op, Op::BatchNorm { .. }) && values(n) == 1)
     }
 
     /// The loss: the last node.
@@ -303,11 +367,28 @@ impl Graph {
         self.nodes.iter().find(|n| matches!(n.op, Op::Input | Op::Latent)).map_or(0, |n| n.features)
     }
 
-    /// Number of classes: features of the logits; 0 where the loss knows no classes.
+    /// Number of classes: the last axis of the logits; 0 where the loss knows no classes.
     pub fn classes(&self) -> usize {
-        match self.node(self.loss()).op {
-            Op::SoftmaxCrossEntropy => self.node(self.logits()).features,
+        match (self.node(self.loss()).op, self.node(self.logits()).shape.last()) {
+            (Op::SoftmaxCrossEntropy, Some(&classes)) => classes,
             _ => 0,
         }
+    }
+
+    /// Labels of a row: one, or one for each step of a sequence.
+    pub fn labels_per_row(&self) -> usize {
+        match self.node(self.loss()).op {
+            Op::SoftmaxCrossEntropy => self.node(self.logits()).features / self.classes(),
+            _ => 1,
+        }
+    }
+
+    /// Where the batch is tokens: how many different ones an embedding knows.
+    pub fn vocabulary(&self) -> Option<usize> {
+        let of = |n: &Node| match n.op {
+            Op::Embedding { weight } => Some(self.parameter(weight).shape[0]),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(of).min()
     }
 }

@@ -153,8 +153,9 @@ pub fn inspect(options: &InspectOptions) -> Result<Inspection> {
     let names: Vec<String> = compiled.parameters.iter().map(|p| p.name.clone()).collect();
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
     let weights: Vec<Exponents> = masters.iter().map(|m| Exponents::of_f32(m.iter().copied())).collect();
-    let mut session =
-        Session::start(device, compiled, &Weights { masters, state: Vec::new() }, &[train.scaler()], scale)?;
+    let buffers = checkpoint.buffers_of(&compiled.buffers)?;
+    let start = Weights { masters, buffers, ..Weights::default() };
+    let mut session = Session::start(device, compiled, &start, &[train.scaler()], scale)?;
 
     let position = checkpoint.position()?;
     let seed = config["seed"].as_u64().unwrap_or(0);

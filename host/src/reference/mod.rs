@@ -1,11 +1,13 @@
 //! A plain trainer of the same graph, in FP32 (the baseline) or FP64 (the yardstick of tests). No FP16 anywhere, no loss
 //! scale, nothing shared with the compiler.
 
+mod norm;
 mod ops;
 #[cfg(test)]
 mod recorded;
 mod recurrent;
 
+use crate::compile::PADDED_LABEL;
 use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
 use ops::Operands;
 
@@ -66,15 +68,59 @@ pub struct Pass<T> {
     pub loss: T,
     /// Valid rows whose largest logit (the first of equals) is their label.
     pub correct: usize,
-    /// Logits, `[rows, classes]`.
+    /// Logits, `[rows, classes]` or `[rows, steps, classes]`.
     pub logits: Vec<T>,
     /// One gradient per parameter, in the graph's order, row-major, zeros for those that require none; empty after [`evaluate`].
     pub gradients: Vec<Vec<T>>,
 }
 
-/// Forward pass and loss on `x` (`[rows, features]`); rows with a label that is no class count for nothing.
+/// Forward pass and loss on `x` (`[rows, features]`) and `labels` (`[rows]`, or `[rows, steps]`); rows with a label that is no class count for nothing. Batch
+/// normalisations use the batch's own statistics, as in training.
 pub fn evaluate<T: Real>(graph: &Graph, parameters: &[Vec<T>], x: &[T], labels: &[u32]) -> Pass<T> {
-    run(graph, parameters, x, labels, &[]).0
+    run(graph, &State::of(graph, parameters, labels), x, labels).0
+}
+
+/// As [`evaluate`], by the running statistics in `buffers`: what an evaluation on a device does.
+pub fn evaluate_trained<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    buffers: &[Vec<T>],
+    x: &[T],
+    labels: &[u32],
+) -> Pass<T> {
+    run(graph, &State { buffers: Some(buffers), ..State::of(graph, parameters, labels) }, x, labels).0
+}
+
+/// Moves `buffers` (in the graph's order) as a training pass over this batch does.
+pub fn follow<T: Real>(graph: &Graph, parameters: &[Vec<T>], buffers: &mut [Vec<T>], x: &[T], labels: &[u32]) {
+    let state = State::of(graph, parameters, labels);
+    let values = run(graph, &state, x, labels).1;
+    for node in &graph.nodes {
+        let Op::BatchNorm { running, .. } = node.op else { continue };
+        let [mean, variance, batches] =
+            buffers.get_disjoint_mut([running.mean.0, running.variance.0, running.batches.0]).expect("buffers differ");
+        norm::follow(node, &state.valid, &values[node.inputs[0].0], [mean, variance]);
+        batches[0] = batches[0] + T::of(1.0);
+    }
+}
+
+/// What a pass reads besides its batch.
+struct State<'a, T> {
+    parameters: &'a [Vec<T>],
+    /// What each of [`Graph::dropouts`] keeps.
+    kept: &'a [Vec<bool>],
+    /// Where the running statistics are to be used.
+    buffers: Option<&'a [Vec<T>]>,
+    /// Rows that count.
+    valid: Vec<bool>,
+}
+
+impl<'a, T> State<'a, T> {
+    /// For a pass that trains and drops nothing.
+    fn of(graph: &Graph, parameters: &'a [Vec<T>], labels: &[u32]) -> State<'a, T> {
+        let valid = labels.chunks(graph.labels_per_row()).map(|l| l[0] < PADDED_LABEL).collect();
+        State { parameters, kept: &[], buffers: None, valid }
+    }
 }
 
 /// Forward pass, loss and all gradients, nothing dropped.
@@ -90,9 +136,10 @@ pub fn gradients_keeping<T: Real>(
     labels: &[u32],
     kept: &[Vec<bool>],
 ) -> Pass<T> {
-    let (mut pass, values) = run(graph, parameters, x, labels, kept);
+    let state = State { kept, ..State::of(graph, parameters, labels) };
+    let (mut pass, values) = run(graph, &state, x, labels);
     let zero = T::of(0.0);
-    let rows = labels.len();
+    let samples = state.valid.len();
     pass.gradients = parameters.iter().map(|p| vec![zero; p.len()]).collect();
     let mut by_output: Vec<Vec<T>> = vec![Vec::new(); graph.nodes.len()];
     for step in differentiate(graph) {
@@ -100,7 +147,7 @@ pub fn gradients_keeping<T: Real>(
         let input = node.inputs[0];
         let n_out = *node.shape.last().unwrap_or(&1);
         let n_in = *graph.node(input).shape.last().unwrap_or(&1);
-        let rows = rows * (node.features / n_out);
+        let rows = samples * (node.features / n_out);
         let dy = std::mem::take(&mut by_output[step.node.0]);
         let dx = match step.op {
             GradientOp::Loss => match node.op {
@@ -108,7 +155,7 @@ pub fn gradients_keeping<T: Real>(
                 _ => loss_gradient(&pass.logits, labels, graph.classes()),
             },
             GradientOp::Node(which) => {
-                let o = operands(graph, step.node, (parameters, kept), &values, labels.len());
+                let o = operands(graph, step.node, &state, &values, samples);
                 let (mut inputs, by_parameter) = ops::backward(node, &o, &values[step.node.0], &dy);
                 for (p, g) in node.op.parameters().into_iter().zip(by_parameter) {
                     if graph.parameter(p).requires_grad {
@@ -156,7 +203,7 @@ pub fn gradients_keeping<T: Real>(
 fn operands<'a, T: Real>(
     graph: &'a Graph,
     node: NodeId,
-    (parameters, kept): (&'a [Vec<T>], &'a [Vec<bool>]),
+    state: &'a State<T>,
     values: &'a [Vec<T>],
     rows: usize,
 ) -> Operands<'a, T> {
@@ -166,20 +213,22 @@ fn operands<'a, T: Real>(
         rows,
         x: n.inputs.iter().map(|i| values[i.0].as_slice()).collect(),
         shapes: n.inputs.iter().map(|&i| graph.node(i).shape.as_slice()).collect(),
-        parameters: n.op.parameters().iter().map(|&ParameterId(p)| parameters[p].as_slice()).collect(),
-        kept: dropout.and_then(|d| kept.get(d)).map(Vec::as_slice),
+        parameters: n.op.parameters().iter().map(|&ParameterId(p)| state.parameters[p].as_slice()).collect(),
+        kept: dropout.and_then(|d| state.kept.get(d)).map(Vec::as_slice),
+        valid: &state.valid,
+        running: match (n.op, state.buffers) {
+            (Op::BatchNorm { running, .. }, Some(buffers)) => {
+                Some([running.mean, running.variance].map(|b| buffers[b.0].as_slice()))
+            }
+            _ => None,
+        },
     }
 }
 
-fn run<T: Real>(
-    graph: &Graph,
-    parameters: &[Vec<T>],
-    x: &[T],
-    labels: &[u32],
-    kept: &[Vec<bool>],
-) -> (Pass<T>, Vec<Vec<T>>) {
+fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pass<T>, Vec<Vec<T>>) {
+    let parameters = state.parameters;
     let zero = T::of(0.0);
-    let rows = labels.len();
+    let rows = state.valid.len();
     let mut values: Vec<Vec<T>> = Vec::new();
     let mut pass = Pass { loss: zero, correct: 0, logits: Vec::new(), gradients: Vec::new() };
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -197,7 +246,7 @@ fn run<T: Real>(
             }
             (Op::Relu, Some(v)) => v.iter().map(|&v| if v > zero { v } else { zero }).collect(),
             (Op::SoftmaxCrossEntropy, Some(v)) => {
-                (pass.loss, pass.correct) = loss(v, labels, v.len() / rows);
+                (pass.loss, pass.correct) = loss(v, labels, graph.classes());
                 pass.logits = v.clone();
                 vec![pass.loss]
             }
@@ -207,7 +256,7 @@ fn run<T: Real>(
                 vec![pass.loss]
             }
             (op, None) => unreachable!("{op:?} without an input"),
-            _ => ops::forward(node, &operands(graph, NodeId(id), (parameters, kept), &values, rows)),
+            _ => ops::forward(node, &operands(graph, NodeId(id), state, &values, rows)),
         };
         values.push(value);
     }

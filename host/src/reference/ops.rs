@@ -1,11 +1,11 @@
 //! Forward and backward of every operation but dense layers, ReLU and classes, in the plainest form there is. Tensors are
 //! `[rows, shape…]`, row-major, as in PyTorch.
 
-use super::{Real, recurrent};
+use super::{Real, norm, recurrent};
 use crate::compile::optimizer::decimal;
 use crate::graph::{Node, Op, Regression, Window};
 
-/// ε of layer normalisation.
+/// ε of layer and batch normalisation.
 pub const EPSILON: f64 = 1e-5;
 
 /// What an operation reads.
@@ -20,6 +20,10 @@ pub struct Operands<'a, T> {
     pub parameters: Vec<&'a [T]>,
     /// What a dropout keeps; `None` drops and scales nothing.
     pub kept: Option<&'a [bool]>,
+    /// Whether each sample counts.
+    pub valid: &'a [bool],
+    /// Running mean and variance of a batch normalisation, where those are to be used.
+    pub running: Option<[&'a [T]; 2]>,
 }
 
 fn zero<T: Real>() -> T {
@@ -82,6 +86,11 @@ fn dropped<T: Real>(x: &[T], kept: Option<&[bool]>, p: f32) -> Vec<T> {
     }
 }
 
+/// The number of a token.
+fn token<T: Real>(x: T) -> usize {
+    x.f64() as usize
+}
+
 /// The value of `node`.
 pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
     let x = o.x[0];
@@ -121,6 +130,11 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
                     y[i] = (x[i] - mean) * r * o.parameters[0][i] + o.parameters[1][i];
                 }
             }
+        }
+        Op::BatchNorm { .. } => return norm::forward(node, o),
+        Op::Embedding { .. } => {
+            let f = node.shape[1];
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[0][token(x[i / f]) * f + i % f]);
         }
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
@@ -211,6 +225,16 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
                 }
             }
             (dx, vec![dg, db])
+        }
+        Op::BatchNorm { .. } => norm::backward(node, o, dy),
+        Op::Embedding { .. } => {
+            let f = node.shape[1];
+            let mut dw = vec![zero::<T>(); o.parameters[0].len()];
+            for (i, &d) in dy.iter().enumerate() {
+                let w = &mut dw[token(x[i / f]) * f + i % f];
+                *w = *w + d;
+            }
+            (dx, vec![dw])
         }
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);

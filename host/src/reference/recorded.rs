@@ -3,7 +3,7 @@
 use safetensors::SafeTensors;
 
 use super::ops::{Operands, backward, forward, regression};
-use crate::graph::{Cell, Node, Op, ParameterId, Regression, Window};
+use crate::graph::{BufferId, Cell, Node, Op, ParameterId, Regression, Statistics, Window};
 
 const FILE: &[u8] = include_bytes!("../../tests/data/layer_gradients.safetensors");
 
@@ -29,7 +29,8 @@ fn close(what: &str, got: &[f64], want: &[f64]) {
 
 /// A layer: inputs of one batch, parameters in the order of the operation.
 fn layer(case: &str, op: Op, parameters: &[&str]) {
-    let (in_shape, x) = tensor(&format!("{case}.in.x"));
+    let tokens = matches!(op, Op::Embedding { .. });
+    let (in_shape, x) = tensor(&format!("{case}.in.{}", if tokens { "ids" } else { "x" }));
     let (out_shape, want) = tensor(&format!("{case}.out"));
     let values: Vec<Vec<f64>> = parameters.iter().map(|p| tensor(&format!("{case}.param.{p}")).1).collect();
     let node = Node {
@@ -45,11 +46,15 @@ fn layer(case: &str, op: Op, parameters: &[&str]) {
         shapes: vec![&in_shape[1..]],
         parameters: values.iter().map(Vec::as_slice).collect(),
         kept: None,
+        valid: &vec![true; in_shape[0]],
+        running: None,
     };
     let y = forward(&node, &operands);
     close(&format!("{case}.out"), &y, &want);
     let (dx, dp) = backward(&node, &operands, &y, &tensor(&format!("{case}.upstream")).1);
-    close(&format!("{case}.grad.x"), &dx[0], &tensor(&format!("{case}.grad.x")).1);
+    if !tokens {
+        close(&format!("{case}.grad.x"), &dx[0], &tensor(&format!("{case}.grad.x")).1);
+    }
     for (p, d) in parameters.iter().zip(&dp) {
         close(&format!("{case}.grad.{p}"), d, &tensor(&format!("{case}.grad.{p}")).1);
     }
@@ -66,6 +71,9 @@ fn layers_are_pytorchs() {
     layer("max_pool2d", Op::MaxPool2d { kernel: 2 }, &[]);
     layer("avg_pool2d", Op::AvgPool2d { kernel: 2 }, &[]);
     layer("layer_norm", Op::LayerNorm { weight, bias }, &wb);
+    let running = Statistics { mean: BufferId(0), variance: BufferId(1), batches: BufferId(2) };
+    layer("batch_norm2d", Op::BatchNorm { weight, bias, running }, &wb);
+    layer("embedding", Op::Embedding { weight }, &["weight"]);
     layer("leaky_relu", Op::LeakyRelu { slope: 0.2 }, &[]);
     layer("tanh", Op::Tanh, &[]);
     layer("sigmoid", Op::Sigmoid, &[]);

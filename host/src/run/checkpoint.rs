@@ -1,9 +1,9 @@
 //! Checkpoints: one safetensors file with everything that a run is. `docs/checkpoints.md` describes the format.
 //!
-//! Tensors: master weights under PyTorch's names (FP32), optimizer state as `optimizer.<name of the weight>.<name of the
-//! state>`. Metadata, all text: `format`, `model`, `data`, `data_sha256`, `seed`, `scalers` (the firmware's state words, phase by
-//! phase, as `systole_isa::frame::scaler` orders them), `position` ([`Position`], JSON), `config` (JSON), `program_sha256`, and
-//! `sha256` over all of the above and every tensor.
+//! Tensors: master weights and buffers under PyTorch's names (FP32), optimizer state as `optimizer.<name of the weight>.<name of
+//! the state>`. Metadata, all text: `format`, `model`, `data`, `data_sha256`, `seed`, `scalers` (the firmware's state words, phase by
+//! phase, as `systole_isa::frame::scaler` orders them), `position` ([`Position`], JSON), `config` (JSON), `program_sha256`, where there
+//! are buffers `buffers` (their names, JSON), and `sha256` over all of the above and every tensor.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::compile::Parameter;
 use crate::compile::optimizer::EMA;
+use crate::compile::{Buffer, Compiled, Parameter};
 use crate::driver::session::{ScalerWords, Score, Weights};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
@@ -111,7 +111,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Gathers what [`save`](Checkpoint::save) writes.
     pub fn new(
-        parameters: &[Parameter],
+        compiled: &Compiled,
         weights: &Weights,
         scalers: &[ScalerWords],
         position: &Position,
@@ -119,16 +119,23 @@ impl Checkpoint {
     ) -> Checkpoint {
         let bytes = |v: &[f32]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
         let mut tensors = BTreeMap::new();
-        for (i, p) in parameters.iter().enumerate() {
+        for (i, p) in compiled.parameters.iter().enumerate() {
             tensors.insert(p.name.clone(), (p.shape.clone(), bytes(&weights.masters[i])));
             for ((name, _), values) in p.state.iter().zip(&weights.state[i]) {
                 tensors.insert(format!("{OPTIMIZER}{}.{name}", p.name), (p.shape.clone(), bytes(values)));
             }
         }
+        for (b, values) in compiled.buffers.iter().zip(&weights.buffers) {
+            tensors.insert(b.name.clone(), (b.shape.clone(), bytes(values)));
+        }
         let mut metadata: BTreeMap<String, String> = facts.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
         metadata.insert("format".into(), FORMAT.into());
         metadata.insert("scalers".into(), serde_json::to_string(scalers).expect("numbers"));
         metadata.insert("position".into(), serde_json::to_string(position).expect("plain data"));
+        let buffers: Vec<&str> = compiled.buffers.iter().map(|b| b.name.as_str()).collect();
+        if !buffers.is_empty() {
+            metadata.insert("buffers".into(), serde_json::to_string(&buffers).expect("names"));
+        }
         let mut checkpoint = Checkpoint { path: PathBuf::new(), metadata, tensors };
         let digest = checkpoint.digest();
         checkpoint.metadata.insert("sha256".into(), digest);
@@ -230,8 +237,19 @@ impl Checkpoint {
 
     /// Master weights: name, shape, row-major values.
     pub fn masters(&self) -> impl Iterator<Item = (&str, &[usize], Vec<f32>)> {
-        let masters = self.tensors.iter().filter(|(name, _)| !name.starts_with(OPTIMIZER));
-        masters.map(|(name, (shape, data))| (name.as_str(), shape.as_slice(), floats(data)))
+        let buffers: Vec<String> = self.json("buffers").unwrap_or_default();
+        self.kept().filter(move |(name, ..)| !buffers.iter().any(|b| b == name))
+    }
+
+    /// Buffers: name, shape, values.
+    pub fn buffers(&self) -> impl Iterator<Item = (&str, &[usize], Vec<f32>)> {
+        let buffers: Vec<String> = self.json("buffers").unwrap_or_default();
+        self.kept().filter(move |(name, ..)| buffers.iter().any(|b| b == name))
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (&str, &[usize], Vec<f32>)> {
+        let kept = self.tensors.iter().filter(|(name, _)| !name.starts_with(OPTIMIZER));
+        kept.map(|(name, (shape, data))| (name.as_str(), shape.as_slice(), floats(data)))
     }
 
     /// Master weights for these parameters, whatever the optimizer was.
@@ -239,14 +257,23 @@ impl Checkpoint {
     /// # Errors
     /// One is missing or has another shape.
     pub fn masters_of(&self, parameters: &[Parameter]) -> Result<Vec<Vec<f32>>> {
-        let get = |p: &Parameter| match self.tensors.get(&p.name) {
-            Some((shape, data)) if *shape == p.shape => Ok(floats(data)),
-            Some((shape, _)) => {
-                Err(self.wrong(format!("its tensor {} has shape {shape:?}, {:?} is needed", p.name, p.shape)))
-            }
-            None => Err(self.wrong(format!("it lacks the tensor {}", p.name))),
-        };
-        parameters.iter().map(get).collect()
+        parameters.iter().map(|p| self.tensor(&p.name, &p.shape)).collect()
+    }
+
+    /// The values of these buffers.
+    ///
+    /// # Errors
+    /// One is missing or has another shape.
+    pub fn buffers_of(&self, buffers: &[Buffer]) -> Result<Vec<Vec<f32>>> {
+        buffers.iter().map(|b| self.tensor(&b.name, &b.shape)).collect()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        match self.tensors.get(name) {
+            Some((found, data)) if found == shape => Ok(floats(data)),
+            Some((found, _)) => Err(self.wrong(format!("its tensor {name} has shape {found:?}, {shape:?} is needed"))),
+            None => Err(self.wrong(format!("it lacks the tensor {name}"))),
+        }
     }
 
     /// The moving averages of the weights for these parameters.
@@ -265,11 +292,11 @@ impl Checkpoint {
         }
     }
 
-    /// Weights and optimizer state for these parameters.
+    /// Weights, optimizer state and buffers of this network.
     ///
     /// # Errors
     /// A tensor is missing, has another shape, or is one too many: the checkpoint is of another model or optimizer.
-    pub fn weights(&self, parameters: &[Parameter]) -> Result<Weights> {
+    pub fn weights(&self, compiled: &Compiled) -> Result<Weights> {
         let mut used = 0;
         let mut get = |name: String, shape: &[usize]| match self.tensors.get(&name) {
             Some((found, data)) if found == shape => {
@@ -280,10 +307,13 @@ impl Checkpoint {
             None => Err(self.wrong(format!("it lacks the tensor {name}: it is of another model or optimizer"))),
         };
         let mut out = Weights::default();
-        for p in parameters {
+        for p in &compiled.parameters {
             out.masters.push(get(p.name.clone(), &p.shape)?);
             let state = p.state.iter().map(|(name, _)| get(format!("{OPTIMIZER}{}.{name}", p.name), &p.shape));
             out.state.push(state.collect::<Result<_>>()?);
+        }
+        for b in &compiled.buffers {
+            out.buffers.push(get(b.name.clone(), &b.shape)?);
         }
         if used != self.tensors.len() {
             return Err(self.wrong(format!(

@@ -72,7 +72,8 @@ pub fn evaluate(path: &Path, data: Option<String>, average: bool, device: &Devic
         true => checkpoint.averages_of(&compiled.parameters)?,
         false => checkpoint.masters_of(&compiled.parameters)?,
     };
-    let weights = Weights { masters, state: Vec::new() };
+    let buffers = checkpoint.buffers_of(&compiled.buffers)?;
+    let weights = Weights { masters, buffers, ..Weights::default() };
     // features scaled as in training, whatever the largest one here is
     let scale = config["feature_scale"].as_f64().map_or(data.scale, |s| s.log2() as i8);
     let mut session = Session::start(device, compiled, &weights, &[options.scaler()], scale)?;
@@ -108,14 +109,21 @@ pub struct Exported {
 }
 
 /// Writes the master weights, in FP32 or rounded to FP16 as the device uses them, under PyTorch's names: `weight` is
-/// `[out, in]`, as `torch.nn.Linear` keeps it. With `average` their moving average.
+/// `[out, in]`, as `torch.nn.Linear` keeps it. With `average` their moving average. Buffers go along as they are;
+/// `num_batches_tracked` is a whole number there.
 pub fn export(path: &Path, out: &Path, half: bool, average: bool) -> Result<Exported> {
     let checkpoint = Checkpoint::load(path)?;
     let dtype = if half { Dtype::F16 } else { Dtype::F32 };
     let (mut tensors, mut elements, mut overflowed) = (Vec::new(), 0, 0);
-    for (name, shape, masters) in checkpoint.masters() {
-        let values = if average { checkpoint.average_of(name)? } else { masters };
+    let masters = checkpoint.masters().map(|m| (m, average)).chain(checkpoint.buffers().map(|b| (b, false)));
+    for ((name, shape, kept), average) in masters {
+        let values = if average { checkpoint.average_of(name)? } else { kept };
         elements += values.len();
+        if name.ends_with(".num_batches_tracked") {
+            let bytes = values.iter().flat_map(|&v| (v as i64).to_le_bytes()).collect();
+            tensors.push((name, Dtype::I64, shape.to_vec(), bytes));
+            continue;
+        }
         let bytes: Vec<u8> = if half {
             let infinite = |v: &&f32| v.is_finite() && round_f16(**v) & 0x7fff == 0x7c00;
             overflowed += values.iter().filter(infinite).count();
@@ -123,11 +131,11 @@ pub fn export(path: &Path, out: &Path, half: bool, average: bool) -> Result<Expo
         } else {
             values.iter().flat_map(|v| v.to_le_bytes()).collect()
         };
-        tensors.push((name, shape.to_vec(), bytes));
+        tensors.push((name, dtype, shape.to_vec(), bytes));
     }
-    let views = tensors
-        .iter()
-        .map(|(name, shape, data)| (*name, TensorView::new(dtype, shape.clone(), data).expect("shape and data agree")));
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        (*name, TensorView::new(*dtype, shape.clone(), data).expect("shape and data agree"))
+    });
     let metadata = HashMap::from([
         ("format".to_string(), "pt".to_string()),
         ("model".to_string(), checkpoint.fact("model")?.to_string()),

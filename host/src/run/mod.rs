@@ -31,5 +31,5 @@ mod training;
 pub use options::{LossScale, OptimizerName, ScalerRules, TrainOptions};
 pub use patience::train_patiently;
 pub use report::{Epoch, PhaseReport, Progress, Silent, Step, TrainReport};
-pub(crate) use training::{initial_weights, prepare};
-pub use training::{model_settings, parse_model, train, train_on};
+pub(crate) use training::initial_weights;
+pub use training::{model_settings, parse_model, prepare, train, train_on};

@@ -10,7 +10,7 @@ use systole_isa::frame::scaler::{self, Mode};
 use crate::compile::{Clip, Master, Optimizer, Recipe};
 use crate::driver::device::DeviceOptions;
 use crate::error::{Error, Result};
-use crate::graph::{Model, OptimizerSettings, Phase};
+use crate::graph::{Model, OptimizerSettings, Phase, Settings};
 use crate::run::schedule::{Schedule, Shape};
 
 /// Loss scaling.
@@ -206,7 +206,37 @@ impl Default for TrainOptions {
     }
 }
 
+impl Settings {
+    /// The optimizer that a model file names; sgd where it names none.
+    pub fn optimizer(&self) -> OptimizerName {
+        let named = self.optimizer.as_deref().map(|name| OptimizerName::from_str(name, false));
+        named.map_or(OptimizerName::Sgd, |name| name.expect("model files are checked for it"))
+    }
+
+    /// These options with the file's optimizer and its rates.
+    pub fn apply(&self, options: TrainOptions) -> TrainOptions {
+        let optimizer = self.optimizer();
+        let sgd = optimizer == OptimizerName::Sgd;
+        TrainOptions {
+            optimizer,
+            lr: self.lr.unwrap_or(optimizer.usual_lr()),
+            momentum: self.momentum.unwrap_or(if sgd { options.momentum } else { 0.0 }),
+            eps: optimizer.usual_eps(),
+            ..options
+        }
+    }
+}
+
 impl OptimizerName {
+    /// Its learning rate where none is given.
+    pub fn usual_lr(self) -> f32 {
+        match self {
+            OptimizerName::Sgd => 0.05,
+            OptimizerName::Adam | OptimizerName::AdamW => 0.001,
+            OptimizerName::Adagrad => 0.01,
+        }
+    }
+
     /// What it adds to a root where nothing else is said, as in PyTorch.
     pub fn usual_eps(self) -> f32 {
         if self == OptimizerName::Adagrad { 1e-10 } else { 1e-8 }

@@ -58,7 +58,7 @@ pub fn open(
             ),
         });
     }
-    let weights = checkpoint.weights(&compiled.parameters)?;
+    let weights = checkpoint.weights(compiled)?;
     let position = checkpoint.position()?;
     if position.epochs > epochs || (position.epochs == epochs && position.step_in_epoch > 0) {
         return Err(Error::value("--epochs", epochs, format!("the run has {} behind it", position.epochs)));

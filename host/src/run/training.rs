@@ -34,10 +34,11 @@ pub fn train_on(device: Device, options: &TrainOptions, progress: &mut dyn Progr
     run(options, device, model, data, progress)
 }
 
-pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
+/// The model and its data set, where they go together.
+pub fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     options.check()?;
     let model = parse_model(&options.model)?;
-    let data = Dataset::open(&options.data)?;
+    let data = Dataset::of(&options.data, &model)?;
     let wrong = |reason: String| Err(Error::InvalidModel { spec: options.model.clone(), reason });
     let (features, classes) = (model.row_features(), model.graph.classes());
     if features != data.width {
@@ -48,6 +49,14 @@ pub(crate) fn prepare(options: &TrainOptions) -> Result<(Model, Dataset)> {
     if model.gan.is_some() && options.accumulate > 1 {
         let why = "a GAN accumulates real and generated images already, one batch of each: choose a larger --batch";
         return Err(Error::value("--accumulate", options.accumulate, why));
+    }
+    let lone = options.batch == 1 || data.train.len() % options.batch as usize == 1;
+    if let (Some(node), true) = (model.trained().needs_two_rows(), lone) {
+        let (rows, name) = (data.train.len(), &node.name);
+        let why = format!(
+            "the last batch of the {rows} training rows has one row, and `{name}` (batch_norm) needs two for a variance: choose another"
+        );
+        return Err(Error::value("--batch", options.batch, why));
     }
     if classes > 0 && classes < data.classes {
         return wrong(format!("it tells {classes} classes apart, {} has {}", data.name, data.classes));
@@ -61,7 +70,7 @@ pub(crate) fn initial_weights(options: &TrainOptions, model: &Model) -> Weights 
     if options.master == Master::Half {
         masters.iter_mut().flatten().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
     }
-    Weights { masters, state: Vec::new() }
+    masters.into()
 }
 
 /// A model from its notation, from a file that holds it, from a model file (`.toml`), or from a model file's text.
@@ -334,6 +343,7 @@ impl<'a> Run<'a> {
         let (floor, dynamic) = (options.rules.floor, options.loss_scale == LossScale::Dynamic);
         let norm = matches!(options.clip, Clip::Norm(_));
         let schedule = options.schedule(self.data.train.len());
+        let steps = self.session.compiled().labels_per_row as f32;
         let Run { session, data, position, folder, logger, phases, has_cycles, .. } = self;
         let (mut forward, mut exhausted) = (None, false);
         let outcome = session.train(&data.train, order, &hypers, |link, rows, replies| {
@@ -356,7 +366,7 @@ impl<'a> Run<'a> {
                 phase.scale = f64::exp2(f64::from(reply.exponent_next));
                 phase.scale_used = reply.exponent_used;
                 let mut score = Score::from(at.score);
-                score.add(rows, reply.loss, reply.correct);
+                score.add(rows, reply.loss, reply.correct / steps);
                 at.score = score.into();
                 let step = Step {
                     phase: phase.name,
@@ -444,7 +454,7 @@ impl<'a> Run<'a> {
             ("config", self.config.to_string()),
             ("program_sha256", facts::program_sha256(compiled)),
         ];
-        Checkpoint::new(&compiled.parameters, &weights, &scalers, &self.position, &facts)
+        Checkpoint::new(compiled, &weights, &scalers, &self.position, &facts)
             .save(&self.folder.path().join(checkpoint::FILE))
     }
 

@@ -31,7 +31,11 @@ impl Bench {
                 assert!(memory.set(u.space, u.addr.offset_by((r * u.pitch + c) as i32).0, value));
             }
         }
-        Bench { compiled, memory, fetcher: Fetcher::default() }
+        let mut bench = Bench { compiled, memory, fetcher: Fetcher::default() };
+        for b in bench.compiled.buffers.clone() {
+            bench.write(b.place, &vec![b.initial; (b.place.rows * b.place.cols) as usize]);
+        }
+        bench
     }
 
     pub fn write(&mut self, p: TensorPlace, values: &[f32]) {
@@ -66,15 +70,17 @@ impl Bench {
     pub fn feed(&mut self, pass: &Pass, slot: usize, x: &[f32], labels: &[u32]) {
         let s = pass.slots[slot].clone();
         self.write(s.input, x);
-        let labels: Vec<f32> = labels.iter().map(|&l| l as f32).collect();
-        self.write(s.labels, &labels);
+        // given row by row, kept step by step
+        let steps = self.compiled.labels_per_row as usize;
+        let of_step = |s: usize| labels.iter().skip(s).step_by(steps).map(|&l| l as f32);
+        self.write(s.labels, &(0..steps).flat_map(of_step).collect::<Vec<_>>());
         for (r, v) in s.registers {
             self.fetcher.set_areg(r as usize, v);
         }
     }
 
     pub fn scalars(&mut self, valid: usize, scale: i8, lr: f32, momentum: f32) {
-        let inv = 1.0 / valid as f32;
+        let inv = 1.0 / (valid * self.compiled.labels_per_row as usize) as f32;
         let s = &mut self.memory.sregs;
         s[sreg::INV_BATCH] = inv.to_bits();
         s[sreg::LOSS_SEED] = (inv * 2f32.powi(scale as i32)).to_bits();

@@ -29,7 +29,7 @@ impl Bench {
         let device = Device::open(&DeviceOptions { name: device.into(), ..DeviceOptions::default() }).unwrap();
         let model = Model::mlp(model).unwrap();
         let compiled = compile::network(&model.graph, 8, recipe, device.info.machine).unwrap();
-        let weights = Weights { masters: split(&compiled, start), state: Vec::new() };
+        let weights = Weights::from(split(&compiled, start));
         let options = TrainOptions { loss_scale: LossScale::Static(scale), ..TrainOptions::default() };
         let mut session = Session::start(device, compiled, &weights, &[options.scaler()], 0).unwrap();
         let mut segments: Vec<_> = session.compiled().segments.iter().map(|s| (s.addr, s.words)).collect();

@@ -146,14 +146,14 @@ impl Workload {
         let compiled =
             compile::network(&model.graph, self.batch, Optimizer::Sgd { momentum: true }, device.info.machine)
                 .map_err(|e| Error::from_compiler(&model.name, e))?;
-        let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+        let weights = Weights::from(initialize(&model.graph, 0));
         let digits = Dataset::digits();
         let width = model.graph.input_features();
         let rows = if width == digits.width {
             digits.train
         } else {
             let features = (0..ROWS * width).map(|i| (i * 7 % 17 * (i % 5 / 4)) as u8).collect();
-            Rows { features, labels: (0..ROWS).map(|i| (i * 3 % 10) as u8).collect() }
+            Rows::new(features, (0..ROWS).map(|i| (i * 3 % 10) as u8).collect())
         };
         let session = Session::start(device, compiled, &weights, &[options.scaler()], digits.scale)?;
         Ok((session, rows))

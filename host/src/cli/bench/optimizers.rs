@@ -61,7 +61,7 @@ pub(super) fn measure(options: &DeviceOptions) -> Result<Vec<OptimizerRow>> {
         let update = compiled.phases[0].update;
         let predicted_cycles = compiled.predicted[update as usize].cycles;
         let parameters = compiled.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
-        let weights = Weights { masters: initialize(&model.graph, 0), state: Vec::new() };
+        let weights = Weights::from(initialize(&model.graph, 0));
         let mut session = Session::start(device, compiled, &weights, &[defaults.scaler()], scale)?;
         let link = &mut session.device().link;
         let registers = Registers { address: Vec::new(), scalar: recipe.scalars(0.01, 0.9, 0) };

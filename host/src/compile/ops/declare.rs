@@ -106,7 +106,8 @@ fn feed<'a>(graph: &'a Graph, e: &mut Emitter, named: impl Fn(String) -> String)
     let slots = [0, 1].map(|s| {
         let shape = (batch, features, odd_pitch(features, lanes));
         let x = e.resident(&named(format!("input {s}")), Class::Activations, Space::Hmem, None, shape);
-        let labels = (1, batch, batch);
+        let labels = batch * graph.labels_per_row() as u32;
+        let labels = (1, labels, labels);
         (x, e.resident(&named(format!("labels {s}")), Class::Activations, Space::Hmem, None, labels))
     });
     let mut words = 0;
@@ -175,4 +176,14 @@ pub(super) fn parameters(phases: &[PhaseSpec], e: &mut Emitter) -> Vec<Parameter
         parameters.push(ParameterTensors { half, master, state, sum, gradient, recipe });
     }
     parameters
+}
+
+/// Tensors of all buffers: FP32, kept from step to step.
+pub(super) fn buffers(graph: &Graph, e: &mut Emitter) -> Vec<usize> {
+    let mut all = Vec::new();
+    for b in &graph.buffers {
+        let n = b.len() as u32;
+        all.push(e.resident(&b.name, Class::Weights, Space::Smem, Some(1), (1, n, n)));
+    }
+    all
 }

@@ -86,6 +86,11 @@ impl Emitter {
         self.builder.cost.machine.lanes
     }
 
+    /// FP32 elements in one plane.
+    pub(crate) fn smem_plane(&self) -> u32 {
+        self.builder.cost.machine.smem_plane()
+    }
+
     fn declare(&mut self, d: Declared) -> usize {
         self.tensors.push(d);
         self.next += 1;
@@ -174,6 +179,13 @@ impl Emitter {
         let now = self.before + self.builder.steps.len();
         let used = &mut self.tensors[t].used;
         *used = Some(used.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
+    }
+
+    /// Marks a tensor as in use by the instruction before, but not by the next.
+    pub(crate) fn touch_last(&mut self, t: usize) {
+        let last = (self.before + self.builder.steps.len()).saturating_sub(1);
+        let used = &mut self.tensors[t].used;
+        *used = Some(used.map_or((last, last), |(first, end)| (first.min(last), end.max(last))));
     }
 
     fn space(&self, place: Place) -> Space {

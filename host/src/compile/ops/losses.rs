@@ -1,7 +1,7 @@
 //! Losses: classes by the same code as chains of dense layers, and regressions.
 
 use super::elementwise::{sigmoid, sum};
-use super::emitter::{Emitter, LABEL_REGISTER};
+use super::emitter::{Declared, Emitter, LABEL_REGISTER};
 use super::network::Net;
 use super::view::{Arg, NONE, Nd, ONE, Place};
 use crate::compile::build::Matrix;
@@ -24,38 +24,87 @@ pub(super) fn emit(net: &mut Net, e: &mut Emitter, id: NodeId) {
     net.values[id.0] = Some(Nd { place: Place::Labels, offset: 0, dims: vec![1], strides: vec![1] });
 }
 
+/// Rows of logits that the loss is made of at a time: all of them, or so many whole steps of a sequence that the temporaries,
+/// which are wide, find room beside what is resident.
+fn rows_at_a_time(e: &Emitter, classes: u32, (steps, batch): (u32, u32)) -> u32 {
+    let words = |plane: u32| {
+        let here = |t: &&Declared| t.space == Space::Smem && t.plane == Some(plane) && t.resident;
+        e.tensors.iter().filter(here).map(|t| t.words()).sum::<u64>() as u32
+    };
+    let of_row = |plane: u32| loss_scratch(classes, 1).iter().filter(|s| s.1 == plane).map(|s| s.2.0).sum::<u32>();
+    // free memory is in pieces: a quarter is left over for that
+    let fits = |plane: u32| e.smem_plane().saturating_sub(words(plane)) * 3 / 4 / of_row(plane);
+    (fits(0).min(fits(1)) / batch).clamp(1, steps) * batch
+}
+
+/// Classes, of each row or of each step of a row.
 fn classes(net: &mut Net, e: &mut Emitter, id: NodeId) {
     let x = net.graph.node(id).inputs[0];
     let logits = net.standard(e, x, "loss");
-    let (batch, classes) = (logits.dims[0], logits.dims[1]);
+    let dims = &logits.dims;
+    let (batch, classes) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+    let steps = if dims.len() == 3 { dims[0] } else { 1 };
+    let rows = steps * batch;
     let dx = e.half("loss gradient", Class::Gradients, &logits.dims);
     let ramp = net.ramp(e, classes);
-    let scratch: Vec<usize> = loss_scratch(classes, batch)
-        .into_iter()
-        .map(|(name, plane, shape)| {
-            e.tensor(&format!("loss {name}"), Class::Workspace, Space::Smem, Some(plane), shape)
-        })
-        .collect();
-    let touch = |e: &mut Emitter| scratch.iter().chain([&ramp]).for_each(|&t| e.touch(t));
-    touch(e);
-    let temporaries: Vec<Matrix> = scratch.iter().map(|&t| Matrix::of(&e.place_of(t))).collect();
-    let base = Base::indexed(Addr(0), LABEL_REGISTER);
-    let labels = Matrix { space: Space::Hmem, base, row: batch, col: 1 };
-    let ramp = Matrix::of(&e.place_of(ramp));
-    let (l, g) = (e.matrix(&logits), e.matrix(&dx));
-    let t = loss_tensors((classes, batch), l, g, labels, ramp, &temporaries);
-    loss::labels(&mut e.builder, &t, net.training);
-    loss::chunk(&mut e.builder, &t, (0, batch), &[(0, batch)], net.training);
-    loss::finish(&mut e.builder, &t);
-    // The last instruction is behind us.
-    for t in scratch {
-        e.touch(t);
+    let group = rows_at_a_time(e, classes, (steps, batch));
+    let whole = (group < rows).then(|| ["row losses", "right"].map(|name| row(e, name, rows)));
+    for start in (0..rows).step_by(group as usize) {
+        let size = group.min(rows - start);
+        let scratch: Vec<usize> = loss_scratch(classes, size)
+            .into_iter()
+            .map(|(name, plane, shape)| {
+                e.tensor(&format!("loss {name}"), Class::Workspace, Space::Smem, Some(plane), shape)
+            })
+            .collect();
+        let touch = |e: &mut Emitter| scratch.iter().chain([&ramp]).for_each(|&t| e.touch(t));
+        touch(e);
+        let temporaries: Vec<Matrix> = scratch.iter().map(|&t| Matrix::of(&e.place_of(t))).collect();
+        let base = Base::indexed(Addr(start), LABEL_REGISTER);
+        let labels = Matrix { space: Space::Hmem, base, row: rows, col: 1 };
+        let numbers = Matrix::of(&e.place_of(ramp));
+        let (l, g) = (e.matrix(&logits).at(start, 0), e.matrix(&dx).at(start, 0));
+        let mut t = loss_tensors((classes, size), l, g, labels, numbers, &temporaries);
+        if let Some([losses, right]) = &whole {
+            (t.row_loss, t.right) = (e.matrix(losses).at(0, start), e.matrix(right).at(0, start));
+        }
+        loss::labels(&mut e.builder, &t, net.training);
+        loss::chunk(&mut e.builder, &t, (0, size), &[(0, size)], net.training);
+        match &whole {
+            None => loss::finish(&mut e.builder, &t),
+            Some(_) => {
+                loss::row_losses(&mut e.builder, &t);
+                loss::row_predictions(&mut e.builder, &t);
+            }
+        }
+        // The last instruction is behind us, and the next piece's memory is this one's.
+        for t in scratch {
+            if start + size < rows { e.touch_last(t) } else { e.touch(t) }
+        }
+        for v in whole.iter().flatten() {
+            e.matrix(v);
+        }
+        e.matrix(&logits);
+        if net.training {
+            e.matrix(&dx);
+        }
     }
-    e.matrix(&logits);
+    if let Some([losses, right]) = &whole {
+        let (l, r) = (e.matrix(losses), e.matrix(right));
+        loss::mean(&mut e.builder, rows, l);
+        loss::right(&mut e.builder, rows, r);
+        e.matrix(losses);
+        e.matrix(right);
+    }
     if net.training {
-        e.matrix(&dx);
         net.set_gradient(x, dx);
     }
+}
+
+/// FP32 numbers in a row `[1, n]`.
+fn row(e: &mut Emitter, name: &str, n: u32) -> Nd {
+    let t = e.tensor(&format!("loss {name}"), Class::Workspace, Space::Smem, Some(1), (1, n, n));
+    Nd { place: Place::Tensor(t), offset: 0, dims: vec![1, n], strides: vec![n, 1] }
 }
 
 /// `1/(rows·features)` of the sum over valid rows; nothing is ever predicted right.

@@ -10,14 +10,16 @@
 //! | `declare` | tensors of parameters and batches |
 //! | `network` | walks the graphs and their derivatives; segments |
 //! | `function` | one function by itself |
-//! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `shape`, `recurrent`, `losses` | operations |
+//! | `dense`, `conv`, `pool`, `elementwise`, `dropout`, `norm`, `batch_norm`, `embedding`, `shape`, `recurrent`, `losses` | operations |
 
 mod arena;
+mod batch_norm;
 mod conv;
 mod declare;
 mod dense;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod emitter;
 mod function;
 mod losses;

@@ -5,12 +5,12 @@ use super::declare::{self, Constant, FeedTensors, ParameterTensors, matrix_shape
 use super::emitter::Emitter;
 use super::phase::{PhaseSpec, joined};
 use super::view::{Nd, Place};
-use super::{conv, dense, dropout, elementwise, losses, norm, pool, recurrent, shape};
+use super::{batch_norm, conv, dense, dropout, elementwise, embedding, losses, norm, pool, recurrent, shape};
 use crate::compile::build::{Builder, Matrix, append, check, odd_pitch};
 use crate::compile::cost::Cost;
 use crate::compile::optimizer::{Scratch, UpdateTensors, accumulate, update};
 use crate::compile::plan::{Class, Lifetime, MemoryPlan, PlannedTensor};
-use crate::compile::{CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
+use crate::compile::{Buffer, CompileError, Compiled, Dropout, Feed, Parameter, Pass, Phase, TensorPlace, Upload};
 use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use systole_isa::instr::VectorOp;
 use systole_isa::machine::Machine;
@@ -31,6 +31,10 @@ pub(super) struct Net<'a> {
     /// What a node's forward pass keeps for its backward pass besides its value.
     pub(super) kept: Vec<Vec<Nd>>,
     pub(super) parameters: Vec<ParameterTensors>,
+    /// The tensors of the graph's buffers.
+    pub(super) buffers: Vec<usize>,
+    /// The pass's valid rows, once somebody has asked for them.
+    pub(super) valid: Option<batch_norm::Valid>,
     pub(super) training: bool,
     constants: Vec<Constant>,
     ones: Option<Nd>,
@@ -187,6 +191,8 @@ impl<'a> Net<'a> {
                 Op::Relu | Op::LeakyRelu { .. } | Op::Tanh | Op::Sigmoid | Op::Add => elementwise::forward(self, e, id),
                 Op::Dropout { .. } => dropout::forward(self, e, id),
                 Op::LayerNorm { .. } => norm::forward(self, e, id),
+                Op::BatchNorm { .. } => batch_norm::forward(self, e, id),
+                Op::Embedding { .. } => embedding::forward(self, e, id),
                 Op::Reshape | Op::Select { .. } | Op::Concat => shape::forward(self, e, id),
                 Op::Gru(_) | Op::Lstm(_) => recurrent::forward(self, e, id),
                 Op::SoftmaxCrossEntropy | Op::Regression(_) => losses::emit(self, e, id),
@@ -221,6 +227,8 @@ impl<'a> Net<'a> {
                 (GradientOp::Node(which), dx) => match (self.graph.node(id).op, dx) {
                     (Op::Conv2d { .. } | Op::ConvTranspose2d { .. }, dx) => conv::backward(self, e, id, dx.as_ref()),
                     (Op::LayerNorm { .. }, dx) => norm::backward(self, e, id, dx.as_ref()),
+                    (Op::BatchNorm { .. }, dx) => batch_norm::backward(self, e, id, dx.as_ref()),
+                    (Op::Embedding { .. }, _) => embedding::backward(self, e, id),
                     (Op::Gru(_) | Op::Lstm(_), dx) => recurrent::backward(self, e, id, dx.as_ref()),
                     (Op::MaxPool2d { .. } | Op::AvgPool2d { .. }, Some(dx)) => pool::backward(self, e, id, dx),
                     (Op::Reshape | Op::Select { .. } | Op::Concat, Some(dx)) => shape::backward(self, e, id, which, dx),
@@ -253,6 +261,7 @@ impl<'a> Net<'a> {
     /// Declares parameters and batches.
     fn new(phases: &[PhaseSpec<'a>], e: &mut Emitter) -> Net<'a> {
         let (feeds, parameters) = (declare::feeds(phases, e), declare::parameters(phases, e));
+        let buffers = declare::buffers(feeds[0].graph, e);
         Net {
             graph: feeds[0].graph,
             feed: 0,
@@ -260,6 +269,8 @@ impl<'a> Net<'a> {
             gradients: Vec::new(),
             kept: Vec::new(),
             parameters,
+            buffers,
+            valid: None,
             training: true,
             constants: feeds.iter().flat_map(|f| f.ones(e.batch)).collect(),
             ones: None,
@@ -271,6 +282,7 @@ impl<'a> Net<'a> {
     fn enter(&mut self, e: &Emitter, feed: usize, graph: &'a Graph) {
         let n = graph.nodes.len();
         (self.feed, self.graph) = (feed, graph);
+        self.valid = None;
         self.values = vec![None; n];
         self.gradients = vec![None; n];
         self.kept = vec![Vec::new(); n];
@@ -342,6 +354,12 @@ impl<'a> Net<'a> {
         }
     }
 
+    fn buffer(&self, e: &Emitter, i: usize) -> Buffer {
+        let of = &self.graph.buffers[i];
+        let (name, shape, place) = (of.name.clone(), of.shape.clone(), e.place_of(self.buffers[i]));
+        Buffer { name, shape, initial: of.initial, place }
+    }
+
     fn uploads(&self, e: &Emitter) -> Vec<Upload> {
         let upload = |c: &Constant| {
             let p = e.place_of(c.tensor);
@@ -378,11 +396,12 @@ struct Emitted<'a> {
     macs: u64,
 }
 
-/// Everything, at these addresses or at none. Segments: every pass, every update, the evaluation, what accumulates.
+/// Everything, at these addresses or at none. Segments: every pass, every update, the evaluation if it is one of its own, what
+/// accumulates.
 fn emit<'a>(
     phases: &[PhaseSpec<'a>],
     evaluated: &'a Graph,
-    batch: u32,
+    (batch, evaluates_itself): (u32, bool),
     cost: Cost,
     places: Option<Vec<Addr>>,
 ) -> Result<Emitted<'a>, CompileError> {
@@ -407,14 +426,23 @@ fn emit<'a>(
         net.update(&mut e, phase);
         segments.push((joined([phase.name, "", "update"]), e.segment()));
     }
-    net.training = false;
-    // it reads batches of its own kind: rows, or a generator's random numbers
-    let feed = net.feeds.iter().position(|f| f.graph.reads_noise() == evaluated.reads_noise());
-    net.enter(&e, feed.expect("what is evaluated has been trained"), evaluated);
-    net.forward(&mut e);
-    net.standard(&mut e, evaluated.output(), "output");
-    let evaluate = Pass { dropouts: Vec::new(), ..net.pass(&e, segments.len()) };
-    segments.push(("evaluate".into(), e.segment()));
+    let evaluate = if evaluates_itself {
+        net.training = false;
+        // it reads batches of its own kind: rows, or a generator's random numbers
+        let feed = net.feeds.iter().position(|f| f.graph.reads_noise() == evaluated.reads_noise());
+        net.enter(&e, feed.expect("what is evaluated has been trained"), evaluated);
+        net.forward(&mut e);
+        net.standard(&mut e, evaluated.output(), "output");
+        let pass = Pass { dropouts: Vec::new(), ..net.pass(&e, segments.len()) };
+        segments.push(("evaluate".into(), e.segment()));
+        pass
+    } else {
+        // what it leaves behind must outlive the backward pass
+        if let Place::Tensor(output) = net.value(evaluated.output()).place {
+            e.tensors[output].resident = true;
+        }
+        passes[0][0].clone()
+    };
     for phase in phases.iter().filter(|p| p.recipe.accumulate > 1) {
         let tensors = net.update_tensors(&mut e, &phase.trained());
         accumulate(&mut e.builder, &tensors);
@@ -424,6 +452,18 @@ fn emit<'a>(
         Some(error) => Err(error),
         None => Ok(Emitted { e, net, segments, passes, evaluate, macs }),
     }
+}
+
+/// Words of these segments, their ends included.
+fn program_words(segments: &[(String, Builder)]) -> usize {
+    let of = |b: &Builder| b.steps.len() * systole_isa::instr::ENGINE_WORDS + systole_isa::instr::CONTROL_WORDS;
+    segments.iter().map(|s| of(&s.1)).sum()
+}
+
+/// Whether a pass that trains says what an evaluation would: there is one, and nothing in it behaves in another way.
+fn trains_as_it_evaluates(phases: &[PhaseSpec], evaluated: &Graph) -> bool {
+    let differs = |n: &Node| matches!(n.op, Op::Dropout { .. } | Op::BatchNorm { .. });
+    phases.len() == 1 && phases[0].passes.len() == 1 && !evaluated.nodes.iter().any(differs)
 }
 
 impl Net<'_> {
@@ -450,12 +490,14 @@ pub(crate) fn network(
     machine: Machine,
 ) -> Result<Compiled, CompileError> {
     let cost = Cost::new(machine);
-    let places = {
-        let Emitted { e, .. } = emit(phases, evaluated, batch, cost, None)?;
-        arrange(&e.tensors, &e.conflicts, &machine)?
-    };
-    let Emitted { e, net, segments: code, passes, evaluate, macs } =
-        emit(phases, evaluated, batch, cost, Some(places))?;
+    let mut how = (batch, true);
+    let mut first = emit(phases, evaluated, how, cost, None)?;
+    if program_words(&first.segments) > machine.pmem_words as usize && trains_as_it_evaluates(phases, evaluated) {
+        how.1 = false;
+        first = emit(phases, evaluated, how, cost, None)?;
+    }
+    let places = arrange(&first.e.tensors, &first.e.conflicts, &machine)?;
+    let Emitted { e, net, segments: code, passes, evaluate, macs } = emit(phases, evaluated, how, cost, Some(places))?;
     let mut program = Vec::new();
     let (mut segments, mut predicted) = (Vec::new(), Vec::new());
     for (name, code) in code {
@@ -482,11 +524,12 @@ pub(crate) fn network(
     let Place::Tensor(output) = net.value(evaluated.output()).place else {
         return Err(CompileError::Unsupported { node: "loss".into(), why: "the loss must not read the input itself" });
     };
-    let mut accumulates = evaluate.segment + 1..;
+    let updates = passes.iter().map(Vec::len).sum::<usize>() as u32;
+    let mut accumulates = updates + phases.len() as u32 + how.1 as u32..;
     let mut phase = |(i, (spec, passes)): (usize, (&PhaseSpec, Vec<Pass>))| Phase {
         name: spec.name.into(),
         passes,
-        update: evaluate.segment - (phases.len() - i) as u32,
+        update: updates + i as u32,
         accumulate: if spec.recipe.accumulate > 1 { accumulates.next() } else { None },
         recipe: spec.recipe,
         parameters: spec.trained().into_iter().map(|id| id.0).collect(),
@@ -494,9 +537,11 @@ pub(crate) fn network(
     Ok(Compiled {
         machine,
         batch,
+        labels_per_row: evaluated.labels_per_row() as u32,
         segments,
         uploads: net.uploads(&e),
         parameters: (0..evaluated.parameters.len()).map(|i| net.parameter(&e, i)).collect(),
+        buffers: (0..evaluated.buffers.len()).map(|i| net.buffer(&e, i)).collect(),
         output: e.place_of(output),
         phases: phases.iter().zip(passes).enumerate().map(&mut phase).collect(),
         evaluate,

@@ -10,16 +10,16 @@ use systole_isa::flag;
 use systole_isa::instr::VectorOp;
 
 /// As in PyTorch.
-const EPSILON: f32 = 1e-5;
+pub(super) const EPSILON: f32 = 1e-5;
 
 /// Rows and features as two axes.
-fn rows(x: &Nd) -> Nd {
+pub(super) fn rows(x: &Nd) -> Nd {
     let (r, pitch, c, col) = x.matrix().expect("a standard tensor");
     Nd { dims: vec![r, c], strides: vec![pitch, col], ..x.clone() }
 }
 
 /// A parameter `[1, n]` for every row.
-fn every_row(p: &Nd, rows: u32) -> Nd {
+pub(super) fn every_row(p: &Nd, rows: u32) -> Nd {
     p.index(0, 0).repeat(0, rows)
 }
 

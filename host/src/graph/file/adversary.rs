@@ -30,8 +30,8 @@ pub(super) fn gan(file: &File, g: &Spanned<Adversary>, d: &Spanned<Adversary>) -
         return Err((layer.op.span(), why.into()));
     }
     let train = file.train.get_ref();
-    if train.lr.is_some() || train.momentum.is_some() {
-        let why = "each network of a GAN has its own optimizer: `lr` and `momentum` belong to [generator] and [discriminator]";
+    if train.optimizer.is_some() || train.lr.is_some() || train.momentum.is_some() {
+        let why = "each network of a GAN has its own optimizer: `optimizer`, `lr` and `momentum` belong to [generator] and [discriminator]";
         return Err((file.train.span(), why.into()));
     }
     let latent = match &file.latent {

@@ -1,0 +1,121 @@
+//! Text as sequences of characters: row i is characters `i·steps..(i + 1)·steps`, and the label of each is the character after it.
+//! The last tenth of the rows, the end of the text, is there to test on.
+
+use std::path::Path;
+
+use super::{Dataset, Rows, SHAKESPEARE, gunzip, read};
+use crate::error::{Error, Result};
+use crate::graph::Model;
+
+/// The bundled beginning of a larger text.
+const SAMPLE: &str = "shakespeare-sample";
+/// Rows of which one is there to test on.
+const TEST_SHARE: usize = 10;
+
+/// Whether a data set of this name is text.
+pub(super) fn is_text(name: &str) -> bool {
+    name == SAMPLE || name.ends_with(".txt") || name.ends_with(".txt.gz")
+}
+
+/// The text of this name for `model`, whose alphabet numbers its characters.
+pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
+    let path = Path::new(name);
+    let wrong = |reason: String| Error::Malformed { path: path.into(), format: "text", reason };
+    let bytes = if name == SAMPLE { gunzip(SHAKESPEARE).expect("bundled data") } else { read(path)? };
+    let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not UTF-8: {}", e.utf8_error())))?;
+    let Some(alphabet) = &model.alphabet else {
+        let mut found: Vec<char> = text.chars().collect();
+        found.sort_unstable();
+        found.dedup();
+        let why = match found.len() {
+            0..=256 => {
+                // (escapes of Rust and TOML agree on what texts hold)
+                let own: String = found.into_iter().collect();
+                let model = &model.name;
+                format!(
+                    "text needs a model file that numbers its characters; add to that of `{model}` alphabet = {own:?}, above [train]"
+                )
+            }
+            n => format!("it has {n} different characters, and a model can have 256 at most"),
+        };
+        return Err(Error::value("--data", name, why));
+    };
+    let steps = model.graph.labels_per_row();
+    let tokens = tokens(&text, alphabet).map_err(wrong)?;
+    let rows = tokens.len().saturating_sub(1) / steps;
+    if rows < 2 * TEST_SHARE {
+        let least = 2 * TEST_SHARE * steps + 1;
+        return Err(wrong(format!(
+            "it holds {} characters; {least} are the least for {steps} steps a row",
+            tokens.len()
+        )));
+    }
+    let part = |from: usize, to: usize| Rows {
+        features: tokens[from * steps..to * steps].to_vec(),
+        labels: tokens[from * steps + 1..to * steps + 1].to_vec(),
+        labels_per_row: steps,
+    };
+    let train = rows - rows / TEST_SHARE;
+    let short = path.file_name().map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
+    let classes = alphabet.chars().count();
+    Ok(Dataset { name: short, width: steps, classes, scale: 0, train: part(0, train), test: part(train, rows) })
+}
+
+/// The number of every character in the alphabet.
+fn tokens(text: &str, alphabet: &str) -> std::result::Result<Vec<u8>, String> {
+    let known: std::collections::HashMap<char, u8> = alphabet.chars().zip(0..=255).collect();
+    let mut tokens = Vec::with_capacity(text.len());
+    let (mut line, mut column) = (1, 1);
+    for c in text.chars() {
+        match known.get(&c) {
+            Some(&token) => tokens.push(token),
+            None => return Err(format!("line {line}, column {column}: {c:?} is not in the model's `alphabet`")),
+        }
+        (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::parse_file;
+
+    fn model(alphabet: &str) -> Model {
+        let text = format!(
+            "name = \"t\"\ninput = [4]\n{alphabet}loss = \"softmax_cross_entropy\"\n[[layer]]\nop = \"embedding\"\n\
+             vocabulary = 3\nfeatures = 2\n[[layer]]\nop = \"dense\"\nfeatures = 3\n"
+        );
+        parse_file(&text).unwrap().0
+    }
+
+    #[test]
+    fn the_label_of_a_character_is_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.txt");
+        let name = path.to_str().unwrap();
+        let text = "abc\n".repeat(30).replace('\n', "a");
+        std::fs::write(&path, &text).unwrap();
+        let d = Dataset::of(name, &model("alphabet = \"abc\"\n")).unwrap();
+        // 120 characters: 29 rows of 4 and one to come after the last
+        assert_eq!((d.train.len(), d.test.len(), d.width, d.classes, d.scale), (27, 2, 4, 3, 0));
+        assert_eq!((d.train.row(1, 4), d.train.labels_of(1)), (&[0, 1, 2, 0][..], &[1, 2, 0, 0][..]));
+        assert_eq!(d.name, "t.txt");
+        let fails = |alphabet: &str, text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Dataset::of(name, &model(alphabet)).unwrap_err().to_string()
+        };
+        for (alphabet, text, words) in [
+            ("", "ab\nc", vec!["alphabet = \"\\nabc\"", "above [train]"]),
+            ("alphabet = \"abc\"\n", "abc\nabx", vec!["line 1, column 4", "'\\n'"]),
+            ("alphabet = \"abc\\n\"\n", "abc\nabx", vec!["line 2, column 3", "'x'"]),
+            ("alphabet = \"abc\"\n", "abc", vec!["3 characters", "81 are the least"]),
+            ("alphabet = \"cbda\"\n", &text, vec!["3 tokens", "number 3"]),
+        ] {
+            let e = fails(alphabet, text);
+            assert!(words.iter().all(|w| e.contains(w)), "{text:?}: {e}");
+        }
+        let e = Dataset::of("digits", &model("")).unwrap_err().to_string();
+        assert!(e.contains("each of 4 steps") && e.contains("has one class"), "{e}");
+    }
+}
