@@ -110,8 +110,14 @@ fn spec(options: &Options, machine: Machine, line: Option<SerialOptions>, varian
     // Warnings do not stop a build here: the hardware's own tests lint it, and the foreign core has many.
     let spec = ModelSpec::new(top, verilog).clock("clock").source(vexriscv_verilog(options)?).allow("fatal");
     let spec = spec.threads(variant.threads);
-    let spec = if options.coverage.is_some() { spec.coverage() } else { spec };
-    Ok(if variant.traces { spec.trace() } else { spec })
+    // Traces and counts show every instance; what neither wants is made to be fast.
+    Ok(match (options.coverage.is_some(), variant.traces) {
+        (false, false) => spec.share(),
+        (counts, traces) => {
+            let spec = if counts { spec.coverage() } else { spec };
+            if traces { spec.trace() } else { spec }
+        }
+    })
 }
 
 /// As [`setup`], for the machine behind a UART.

@@ -56,6 +56,7 @@ mod module;
 mod options;
 mod ports;
 mod process;
+mod share;
 mod shim;
 mod spec;
 mod store;

@@ -47,6 +47,8 @@ pub struct ModelSpec {
     pub allow: Vec<String>,
     /// Further arguments for Verilator.
     pub verilator_args: Vec<String>,
+    /// Whether modules that occur often become functions instead of copies.
+    pub shared: bool,
     /// How hard the C++ compiler tries.
     pub optimise: Optimise,
 }
@@ -65,6 +67,7 @@ impl ModelSpec {
             parameters: Vec::new(),
             allow: Vec::new(),
             verilator_args: Vec::new(),
+            shared: false,
             optimise: Optimise::Speed,
         }
     }
@@ -117,6 +120,13 @@ impl ModelSpec {
             // (the last of several such arguments counts)
             self.verilator_args.extend(["--threads".into(), count.to_string()]);
         }
+        self
+    }
+
+    /// Makes functions of modules that occur often, instead of copies of their code: less to compile, and faster where caches hold the one
+    /// and not the other. The bits are the same.
+    pub fn share(mut self) -> ModelSpec {
+        self.shared = true;
         self
     }
 

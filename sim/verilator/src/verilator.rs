@@ -3,6 +3,7 @@
 use crate::compile::{Build, Compiler, Features};
 use crate::ports::{Declared, parse_header};
 use crate::process::{Finished, Job, head};
+use crate::share;
 use crate::shim::{self, CLASS};
 use crate::spec::ModelSpec;
 use crate::tools::{self, Tool};
@@ -89,6 +90,11 @@ impl Verilator {
         if spec.coverage {
             command.args(COVERAGE_FLAGS);
         }
+        if let Some(configuration) = shared(spec) {
+            let path = folder.join("shared.vlt");
+            std::fs::write(&path, configuration).map_err(Error::io("write", &path))?;
+            command.args(share::FLAGS).arg("shared.vlt");
+        }
         command.args(&spec.verilator_args).arg(source_name(spec));
         let done = self.run(command, spec)?;
         if !done.status.success() {
@@ -152,12 +158,21 @@ impl Verilator {
             list.iter().for_each(|(n, v)| part(label, format!("{n}={v}").as_bytes()));
         }
         part("optimise", format!("{:?} {}", spec.optimise, spec.trace_fst).as_bytes());
+        if let Some(configuration) = shared(spec) {
+            part("shared", share::FLAGS.join(" ").as_bytes());
+            part("shared", configuration.as_bytes());
+        }
         if spec.coverage {
             part("coverage", COVERAGE_FLAGS.join(" ").as_bytes());
             part("coverage shim", shim::COVERAGE.as_bytes());
         }
         Ok(store::hex(&hash.finalize()))
     }
+}
+
+/// Verilator's configuration that shares modules' code, where that is wanted.
+fn shared(spec: &ModelSpec) -> Option<String> {
+    spec.shared.then(|| share::configuration(&spec.verilog, &spec.top, &spec.clocks))
 }
 
 fn source_name(spec: &ModelSpec) -> String {
