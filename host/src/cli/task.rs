@@ -38,6 +38,12 @@ pub(super) struct TaskArgs {
 }
 
 impl TaskArgs {
+    /// With a model file's text in place of any other model.
+    pub(super) fn of_model(mut self, text: &str) -> TaskArgs {
+        (self.model_file, self.model) = (None, Some(text.into()));
+        self
+    }
+
     /// The options; a model file's settings count where no flag says otherwise.
     pub(super) fn options(self, device: DeviceOptions) -> Result<TrainOptions> {
         let usual = TrainOptions::default();
