@@ -285,6 +285,7 @@ impl Error {
                 "board.toml" => "compare with the boards in boards/, and see docs/boards.md".into(),
                 "metrics" | "JSON" => "is it the folder of a run? `systole train` writes it".into(),
                 "checkpoint" => "an older checkpoint cannot be had back; start from another one, or train again".into(),
+                "results" => "delete it: `systole reproduce` runs its cells again".into(),
                 "CSV" => "each line holds the features, whole numbers 0..=255, and the class last".into(),
                 _ => "the file may be truncated or of another format; fetch or write it again".into(),
             },

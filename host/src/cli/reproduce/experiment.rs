@@ -11,11 +11,12 @@ use crate::run::TrainOptions;
 const FILE: &str = include_str!("experiments.toml");
 
 /// Model files by name.
-const MODELS: [(&str, &str); 5] = [
+const MODELS: [(&str, &str); 6] = [
     ("lenet-digits", include_str!("../../../../models/lenet-digits.toml")),
     ("residual-digits", include_str!("../../../../models/residual-digits.toml")),
     ("gru-digits", include_str!("../../../../models/gru-digits.toml")),
     ("lm-shakespeare", include_str!("../../../../models/lm-shakespeare.toml")),
+    ("reverse-strings", include_str!("../../../../models/reverse-strings.toml")),
     ("gan-digits", include_str!("../../../../models/gan-digits.toml")),
 ];
 
@@ -218,9 +219,13 @@ pub(super) fn chosen(name: &str, quick: bool) -> Result<Vec<Network>> {
 
 /// One epoch of one seed of every variant, and the ends of the sweep.
 fn slice(n: Network) -> Network {
+    let mut words: Vec<&str> = n.flags.split_whitespace().collect();
+    if let Some(at) = words.iter().position(|&w| w == "--epochs") {
+        words.drain(at..at + 2);
+    }
     let ends = n.sweep.first().into_iter().chain(n.sweep.last()).copied().collect();
     Network {
-        flags: format!("{} --epochs 1", n.flags),
+        flags: [&["--epochs", "1"], &words[..]].concat().join(" "),
         search: Vec::new(),
         seeds: 1,
         sweep: ends,

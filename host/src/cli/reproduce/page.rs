@@ -8,6 +8,7 @@ use super::stats::{self, Spread};
 use super::table::{Machine, Results, Row};
 use super::{Experiment, gan, plot};
 use crate::error::Result;
+use crate::exponents::FP16_LEAST;
 use crate::npy::write_atomically;
 
 /// Writes `<name>.md` and its pictures.
@@ -202,7 +203,8 @@ fn sweep(e: &Experiment) -> String {
 
 fn exponents(r: &Results) -> String {
     let mut t = String::from(
-        "| values, unscaled | count | zero | below 2^-24 | 2^-24 to 2^-14, subnormal in FP16 |\n|---|---|---|---|---|\n",
+        "| values, unscaled | count | zero | below 2^-24 | 2^-24 to 2^-14, subnormal in FP16 | below 2^-40, lost at scale 2^16 too |\n\
+         |---|---|---|---|---|---|\n",
     );
     for (kind, name) in [
         ("weights", "weights"),
@@ -213,11 +215,12 @@ fn exponents(r: &Results) -> String {
         let share = |n: u64| 100.0 * e.share(n);
         let _ = writeln!(
             t,
-            "| {name} | {} | {:.2} % | {:.3} % | {:.2} % |",
+            "| {name} | {} | {:.2} % | {:.3} % | {:.2} % | {:.3} % |",
             e.total(),
             share(e.zeros),
             share(e.below_fp16()),
             share(e.subnormal()),
+            share(e.between(i32::MIN, FP16_LEAST - 16)),
         );
     }
     t + "\nCounted in steps spread evenly over the FP32 run of seed 0, as figures 2b and 3 of the paper are of FP32 runs; gradients inside \
