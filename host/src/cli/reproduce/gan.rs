@@ -68,3 +68,31 @@ pub(super) fn score_of_data(data: &Dataset) -> Result<f64> {
     let all: Vec<usize> = (0..data.test.len()).collect();
     Ok(inception(judge()?, &baseline::numbers(data, &data.test, &all).0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::initialize;
+    use crate::run::parse_model;
+
+    #[test]
+    fn the_score_is_1_without_an_opinion_and_near_10_for_digits() {
+        let data = Dataset::digits();
+        let judge = judge().unwrap();
+        let blind =
+            Judge { model: judge.model.clone(), weights: judge.weights.iter().map(|w| vec![0.0; w.len()]).collect() };
+        let images = vec![0.5; 8 * data.width];
+        assert!((inception(&blind, &images) - 1.0).abs() < 1e-9);
+        // images that are all the same tell nothing either, however sure the classifier is
+        assert!((inception(judge, &images) - 1.0).abs() < 1e-6);
+        let real = score_of_data(&data).unwrap();
+        assert!((8.5..10.0).contains(&real), "{real}");
+        let model = parse_model(bundled_gan()).unwrap();
+        let untrained = score(&model, &initialize(&model.graph, 0)).unwrap();
+        assert!(untrained < 2.0, "{untrained}");
+    }
+
+    fn bundled_gan() -> &'static str {
+        bundled().networks.iter().find(|n| n.name == "gan-digits").unwrap().model()
+    }
+}

@@ -43,7 +43,7 @@ const RTL: &str = "rtl";
 /// Run the paper's experiments at on-chip scale: FP32, mixed precision, and what is missing without each of its techniques
 ///
 /// Each network is trained in FP32 on the host, in mixed precision on the model of the machine, without loss scaling, without FP32
-/// master weights, with sums in FP16, and at static scales from 2^-16 to 2^16; a check on the simulated hardware compares all
+/// master weights, with sums in FP16, and at static scales from 2^-24 to 2^16; a check on the simulated hardware compares all
 /// memory. Every run is a cell of a CSV table in --out, and a cell that is there already is not run again: the command can be
 /// interrupted and repeated. Pages, pictures and the summary are made of the tables.
 #[derive(Debug, Args)]
@@ -185,7 +185,8 @@ fn line(e: &Experiment, pattern: &wildmatch::WildMatch, out: &Path, page: bool) 
         network: name.clone(),
         cells: keys.clone().count(),
         done: keys.filter(|key| e.results.has(key)).count(),
-        seconds_left: left.chain(check).sum::<f64>().round(),
+        // (a sum of nothing is −0)
+        seconds_left: (0.0 + left.chain(check).sum::<f64>()).round(),
         page: page.then(|| out.join(format!("{name}.md")).display().to_string()),
     }
 }

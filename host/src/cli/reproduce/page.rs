@@ -36,7 +36,7 @@ pub(super) fn write(out: &Path, e: &Experiment) -> Result<()> {
     );
     let missing = e.cells.iter().filter(|c| !r.has(&c.key)).count() + e.check.iter().filter(|c| !r.has(&c.key)).count();
     if missing > 0 {
-        let _ = write!(text, "**{missing} cells of the plan have not been run yet.**\n\n");
+        let _ = write!(text, "**Cells of the plan that have not been run yet: {missing}.**\n\n");
     }
     let _ = write!(text, "## Precisions\n\n{}\n{}\n{}", table(e), findings(e), picture("loss"));
     if !n.sweep.is_empty() {
@@ -82,8 +82,8 @@ fn table(e: &Experiment) -> String {
         Measure::Score => "inception score",
     };
     let mut t = format!(
-        "| | seeds | {measure} | difference to FP32, seed by seed | training loss | test loss | steps skipped | stopped |\n\
-         |---|---|---|---|---|---|---|---|\n"
+        "| | seeds | {measure} | difference to FP32, seed by seed | training loss | the same over FP32's, seed by seed | test loss | steps skipped | stopped |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for variant in n.compared() {
         let of = stats::of(rows, &variant);
@@ -94,11 +94,17 @@ fn table(e: &Experiment) -> String {
             Variant::Fp32 => "–".into(),
             _ => cell(n.measure, Spread::of(&stats::paired(rows, &variant, |r| stats::value(n.measure, r)))),
         };
+        let ratios: Vec<f64> =
+            stats::paired(rows, &variant, |r| r.train_loss.map(f64::ln)).into_iter().map(f64::exp).collect();
+        let ratio = match (&variant, Spread::of(&ratios)) {
+            (Variant::Fp32, _) | (_, None) => "–".into(),
+            (_, Some(s)) => format!("{:.3} ± {:.3}", s.mean, s.deviation),
+        };
         let skipped: u64 = of.iter().map(|r| r.skipped).sum();
         let stopped = of.iter().filter(|r| r.outcome != "finished").count();
         let _ = writeln!(
             t,
-            "| {} | {} | {} | {difference} | {} | {} | {:.1} | {stopped} |",
+            "| {} | {} | {} | {difference} | {} | {ratio} | {} | {:.1} | {stopped} |",
             variant.title(),
             of.len(),
             cell(n.measure, spread(e, &variant)),
