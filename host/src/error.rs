@@ -312,7 +312,7 @@ impl Error {
             }
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::NotProved { .. } => "open the trace in a waveform viewer, or read the log: docs/verification tells how harnesses work".into(),
-            Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
+            Error::Interrupted { .. } => "`systole train` with --resume and the run's folder continues a run, `systole reproduce` goes on as it is".into(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use systole_isa::frame::step::Outcome;
+use systole_isa::regs::Space;
 
 use super::cell::Prepared;
 use super::table::Machine;
@@ -41,7 +42,9 @@ impl Check {
         }
         let options = n.options("", 0)?;
         let compiled = compiled(p, &options, systole_isa::machine::Machine::DEFAULT)?;
-        let bytes: u64 = compiled.plan.tensors.iter().map(|t| u64::from(t.bytes())).sum();
+        let plan = &compiled.plan;
+        let used = |space: Space, plane| u64::from(plan.plane_words(space, plane) * space.element_bytes());
+        let bytes: u64 = [0, 1].into_iter().map(|p| used(Space::Hmem, p) + used(Space::Smem, p)).sum();
         let all = steps + (BEFORE + MEASURED + 1) as u64;
         Ok(Some(Check {
             options,

@@ -261,7 +261,7 @@ fn hardware(m: &Machine) -> String {
     ] {
         let _ = writeln!(t, "| {class} | {mixed} | {fp32} | {:.2} |", f64::from(fp32) / f64::from(mixed.max(1)));
     }
-    t + "\n"
+    t + "\nClasses are sums over all tensors, and tensors that are not alive together share memory: the peak is what has to fit.\n\n"
 }
 
 /// Multiply-accumulates over what the array could do in the same cycles.
