@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::experiment::{Variant, bundled};
-use super::page::{Verdict, cell, spread, utilisation, verdict};
+use super::page::{Verdict, cell, ratio, spread, utilisation, verdict};
 use super::{Experiment, stats};
 use crate::error::Result;
 use crate::npy::write_atomically;
@@ -67,6 +67,16 @@ fn claims(all: &[Experiment]) -> String {
     ] {
         let (yes, no) = of(&variant, wanted);
         let _ = writeln!(t, "| {claim} | {} | {} |", list(&yes), list(&no));
+    }
+    t.push_str("\n| training loss over FP32's, seed by seed | mixed precision | loss scale 1 | FP16 masters | FP16 accumulation |\n");
+    t.push_str("|---|---|---|---|---|\n");
+    for e in all {
+        let _ = write!(t, "| {} |", e.prepared.network.name);
+        for variant in &VARIANTS[1..] {
+            let told = ratio(&e.results.rows, variant).map(|s| format!("{:.3} ± {:.3}", s.mean, s.deviation));
+            let _ = write!(t, " {} |", told.unwrap_or("–".into()));
+        }
+        t.push('\n');
     }
     t.push_str("\n| network | bits of headroom below loss scale 1 |\n|---|---|\n");
     for e in all {

@@ -136,8 +136,22 @@ impl Results {
         self.folder.join(format!("{}{what}.csv", self.name))
     }
 
+    /// Takes over what another process has put into the tables meanwhile.
+    fn merge(&mut self) -> Result<()> {
+        let there = Results::load(&self.folder, &self.name, self.order.clone())?;
+        let known: Vec<String> =
+            self.rows.iter().map(|r| &r.key).chain(self.machine.iter().map(|m| &m.key)).cloned().collect();
+        let new = |key: &String| !known.contains(key);
+        self.rows.extend(there.rows.into_iter().filter(|r| new(&r.key)));
+        self.points.extend(there.points.into_iter().filter(|p| new(&p.key)));
+        self.bins.extend(there.bins.into_iter().filter(|b| new(&b.key)));
+        self.machine.extend(there.machine.into_iter().filter(|m| new(&m.key)));
+        Ok(())
+    }
+
     /// Writes everything, in the order of the plan: the table of cells last, since it says what is done.
     pub(super) fn save(&mut self) -> Result<()> {
+        self.merge()?;
         let order = self.order.clone();
         let place = |key: &str| order.iter().position(|k| k == key);
         self.rows.sort_by_key(|r| place(&r.key));
@@ -171,4 +185,28 @@ fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut out = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|r| out.serialize(r)).map_err(failed)?;
     write_atomically(path, &out.into_inner().expect("a vector takes everything"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_fill_one_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let order: Vec<String> = ["a", "b", "c"].map(String::from).into();
+        let row = |key: &str| Row { key: key.into(), outcome: "finished".into(), ..Row::default() };
+        let open = || Results::load(dir.path(), "n", order.clone()).unwrap();
+        let (mut one, mut two) = (open(), open());
+        two.rows.push(row("b"));
+        two.points.push(Point { key: "b".into(), epoch: 1, ..Point::default() });
+        two.save().unwrap();
+        one.rows.push(row("a"));
+        one.save().unwrap();
+        let keys: Vec<String> = open().rows.into_iter().map(|r| r.key).collect();
+        assert_eq!(keys, ["a", "b"], "in the order of the plan");
+        assert_eq!(open().points.len(), 1);
+        // a cell that the plan no longer has is forgotten
+        assert_eq!(Results::load(dir.path(), "n", vec!["b".into()]).unwrap().rows.len(), 1);
+    }
 }
