@@ -285,6 +285,7 @@ impl Error {
                 "board.toml" => "compare with the boards in boards/, and see docs/boards.md".into(),
                 "metrics" | "JSON" => "is it the folder of a run? `systole train` writes it".into(),
                 "checkpoint" => "an older checkpoint cannot be had back; start from another one, or train again".into(),
+                "results" => "delete it: `systole reproduce` runs its cells again".into(),
                 "CSV" => "each line holds the features, whole numbers 0..=255, and the class last".into(),
                 _ => "the file may be truncated or of another format; fetch or write it again".into(),
             },
@@ -311,7 +312,7 @@ impl Error {
             }
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::NotProved { .. } => "open the trace in a waveform viewer, or read the log: docs/verification tells how harnesses work".into(),
-            Error::Interrupted { .. } => "the same command with --resume and the run's folder continues it".into(),
+            Error::Interrupted { .. } => "`systole train` with --resume and the run's folder continues a run, `systole reproduce` goes on as it is".into(),
         }
     }
 

@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod recipe;
 mod report;
+mod reproduce;
 mod setup;
 #[cfg(unix)]
 mod sim;
@@ -54,6 +55,7 @@ enum Command {
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
     Report(report::ReportArgs),
+    Reproduce(reproduce::ReproduceArgs),
     Gemm(gemm::GemmArgs),
     Plan(plan::PlanArgs),
     #[command(subcommand)]
@@ -166,6 +168,7 @@ fn run(command: Command) -> Result<()> {
         Command::Export(a) => a.run(),
         Command::Inspect(a) => a.run(),
         Command::Report(a) => a.run(),
+        Command::Reproduce(a) => a.run(),
         Command::Gemm(a) => a.run(),
         Command::Plan(a) => a.run(),
         Command::Bench(a) => a.run(),

@@ -8,6 +8,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::run::{Epoch, Progress, Step};
 
+/// A flag that Ctrl-C sets; a second one ends the program at once.
+pub(super) fn stop_at_ctrl_c() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
 /// Shows progress.
 pub(super) struct Bars {
     bar: ProgressBar,
@@ -18,15 +30,9 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    /// Starts to listen to Ctrl-C; a second one ends the program at once.
+    /// Starts to listen to Ctrl-C.
     pub(super) fn new(non_interactive: bool) -> Bars {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        });
+        let stop = stop_at_ctrl_c();
         let shown = !non_interactive && std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(
             None,

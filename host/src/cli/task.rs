@@ -10,7 +10,7 @@ use crate::run::{TrainOptions, model_settings, parse_model};
 /// Network, data, optimizer, loss scaling.
 #[derive(Debug, Args)]
 pub(super) struct TaskArgs {
-    /// What to train on: the bundled `digits`, `mnist-sample` or `shakespeare-sample`, a text (FILE.txt) for a model with an alphabet, a CSV
+    /// What to train on: the bundled `digits`, `mnist-sample`, `shakespeare-sample` or `reversal`, a text (FILE.txt) for a model with an alphabet, a CSV
     /// or NPY file (whole numbers 0..=255, the class last), or a folder with
     /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
     #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]
@@ -38,6 +38,12 @@ pub(super) struct TaskArgs {
 }
 
 impl TaskArgs {
+    /// With a model file's text in place of any other model.
+    pub(super) fn of_model(mut self, text: &str) -> TaskArgs {
+        (self.model_file, self.model) = (None, Some(text.into()));
+        self
+    }
+
     /// The options; a model file's settings count where no flag says otherwise.
     pub(super) fn options(self, device: DeviceOptions) -> Result<TrainOptions> {
         let usual = TrainOptions::default();

@@ -70,6 +70,15 @@ impl PlannedTensor {
     pub fn bytes(&self) -> u32 {
         self.words * self.space.element_bytes()
     }
+
+    /// Bytes that it would occupy if the network were trained in FP32.
+    fn bytes_fp32(&self) -> u32 {
+        match (self.space, self.class) {
+            (Space::Hmem, Class::Weights) => 0,
+            (Space::Hmem, _) => 2 * self.bytes(),
+            _ => self.bytes(),
+        }
+    }
 }
 
 /// The whole plan. `Display` prints a table.
@@ -94,16 +103,20 @@ impl MemoryPlan {
     /// Bytes of one class if the same network were trained in FP32: no FP16 copies of weights, and four bytes where there are
     /// two.
     pub fn class_bytes_fp32(&self, class: Class) -> u32 {
-        let bytes = |t: &PlannedTensor| match (t.space, class) {
-            (Space::Hmem, Class::Weights) => 0,
-            (Space::Hmem, _) => 2 * t.bytes(),
-            _ => t.bytes(),
-        };
-        self.tensors.iter().filter(|t| t.class == class).map(bytes).sum()
+        self.tensors.iter().filter(|t| t.class == class).map(PlannedTensor::bytes_fp32).sum()
     }
 
     /// Bytes of the tensors that are alive together, at the worst moment.
     pub fn peak_bytes(&self) -> u32 {
+        self.peak(PlannedTensor::bytes)
+    }
+
+    /// The same if the network were trained in FP32, as for [`class_bytes_fp32`](MemoryPlan::class_bytes_fp32).
+    pub fn peak_bytes_fp32(&self) -> u32 {
+        self.peak(PlannedTensor::bytes_fp32)
+    }
+
+    fn peak(&self, bytes: fn(&PlannedTensor) -> u32) -> u32 {
         let alive = |t: &PlannedTensor, at: u32| match t.lifetime {
             Lifetime::Span(first, last) => (first..=last).contains(&at),
             _ => true,
@@ -112,7 +125,7 @@ impl MemoryPlan {
             Lifetime::Span(first, _) => Some(first),
             _ => None,
         });
-        let live = |at: u32| self.tensors.iter().filter(|t| alive(t, at)).map(PlannedTensor::bytes).sum();
+        let live = |at: u32| self.tensors.iter().filter(|t| alive(t, at)).map(bytes).sum();
         starts.chain([0]).map(live).max().unwrap_or(0)
     }
 

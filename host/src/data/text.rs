@@ -3,25 +3,39 @@
 
 use std::path::Path;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
 use super::{Dataset, Rows, SHAKESPEARE, gunzip, read};
 use crate::error::{Error, Result};
 use crate::graph::Model;
 
 /// The bundled beginning of a larger text.
 const SAMPLE: &str = "shakespeare-sample";
+/// Generated text: lines of letters, a bar, and the same letters in reverse.
+const REVERSAL: &str = "reversal";
+/// Its lines, each of which is a row.
+const LINES: usize = 2000;
+/// Letters of its lines, from a on.
+const LETTERS: u32 = 8;
 /// Rows of which one is there to test on.
 const TEST_SHARE: usize = 10;
 
 /// Whether a data set of this name is text.
 pub(super) fn is_text(name: &str) -> bool {
-    name == SAMPLE || name.ends_with(".txt") || name.ends_with(".txt.gz")
+    name == SAMPLE || name == REVERSAL || name.ends_with(".txt") || name.ends_with(".txt.gz")
 }
 
 /// The text of this name for `model`, whose alphabet numbers its characters.
 pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
     let path = Path::new(name);
     let wrong = |reason: String| Error::Malformed { path: path.into(), format: "text", reason };
-    let bytes = if name == SAMPLE { gunzip(SHAKESPEARE).expect("bundled data") } else { read(path)? };
+    let bytes = match name {
+        SAMPLE => gunzip(SHAKESPEARE).expect("bundled data"),
+        REVERSAL => reversal(model.graph.labels_per_row())
+            .ok_or_else(|| Error::value("--data", name, "its lines take an even number of steps, from 4 on"))?,
+        _ => read(path)?,
+    };
     let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not UTF-8: {}", e.utf8_error())))?;
     let Some(alphabet) = &model.alphabet else {
         let mut found: Vec<char> = text.chars().collect();
@@ -61,6 +75,26 @@ pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
     Ok(Dataset { name: short, width: steps, classes, scale: 0, train: part(0, train), test: part(train, rows) })
 }
 
+/// Lines of `steps` characters such as `badge|egdab` with its end: string rewriting, the same text on every machine. What comes before
+/// the bar is random, what comes after it follows from that. `None` where a line of so many characters has no middle.
+fn reversal(steps: usize) -> Option<Vec<u8>> {
+    if steps < 4 || steps % 2 != 0 {
+        return None;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let mut text = Vec::with_capacity(LINES * steps + 1);
+    for _ in 0..LINES {
+        let word: Vec<u8> = (0..steps / 2 - 1).map(|_| b'a' + (random.next_u32() % LETTERS) as u8).collect();
+        text.extend(&word);
+        text.push(b'|');
+        text.extend(word.iter().rev());
+        text.push(b'\n');
+    }
+    // the last row's last label
+    text.push(b'a');
+    Some(text)
+}
+
 /// The number of every character in the alphabet.
 fn tokens(text: &str, alphabet: &str) -> std::result::Result<Vec<u8>, String> {
     let known: std::collections::HashMap<char, u8> = alphabet.chars().zip(0..=255).collect();
@@ -87,6 +121,23 @@ mod tests {
              vocabulary = 3\nfeatures = 2\n[[layer]]\nop = \"dense\"\nfeatures = 3\n"
         );
         parse_file(&text).unwrap().0
+    }
+
+    #[test]
+    fn a_generated_line_is_a_row_and_reads_the_same_backwards() {
+        let text = reversal(12).unwrap();
+        let lines: Vec<&[u8]> = text.chunks_exact(12).collect();
+        assert_eq!(lines.len(), LINES);
+        for line in &lines {
+            assert!((0..5).all(|i| line[i] == line[10 - i] && (b'a'..b'i').contains(&line[i])), "{line:?}");
+            assert_eq!((line[5], line[11]), (b'|', b'\n'));
+        }
+        // 2,000 of 8⁵ words: a few come twice
+        let mut words = lines.clone();
+        words.sort();
+        words.dedup();
+        assert!((1900..2000).contains(&words.len()), "{}", words.len());
+        assert!(reversal(7).is_none() && reversal(2).is_none());
     }
 
     #[test]

@@ -3,17 +3,26 @@
 
 mod norm;
 mod ops;
+mod optimizer;
+mod product;
 #[cfg(test)]
 mod recorded;
 mod recurrent;
+pub mod train;
 
 use crate::compile::PADDED_LABEL;
-use crate::graph::{GradientOp, Graph, NodeId, Op, ParameterId, differentiate};
+use crate::graph::{GradientOp, Graph, Node, NodeId, Op, ParameterId, differentiate};
 use ops::Operands;
+pub use optimizer::Updates;
 
 /// The arithmetic of a reference run.
 pub trait Real:
-    Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
+    Copy
+    + PartialOrd
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
 {
     /// From a double.
     fn of(v: f64) -> Self;
@@ -68,7 +77,7 @@ pub struct Pass<T> {
     pub loss: T,
     /// Valid rows whose largest logit (the first of equals) is their label.
     pub correct: usize,
-    /// Logits, `[rows, classes]` or `[rows, steps, classes]`.
+    /// Logits, `[rows, classes]` or `[rows, steps, classes]`; of a graph without a loss its output.
     pub logits: Vec<T>,
     /// One gradient per parameter, in the graph's order, row-major, zeros for those that require none; empty after [`evaluate`].
     pub gradients: Vec<Vec<T>>,
@@ -136,6 +145,18 @@ pub fn gradients_keeping<T: Real>(
     labels: &[u32],
     kept: &[Vec<bool>],
 ) -> Pass<T> {
+    gradients_watched(graph, parameters, x, labels, kept, |_, _| ())
+}
+
+/// As [`gradients_keeping`]; `watch` is shown each node's value's gradient, `[rows, features]`, where there is one.
+pub fn gradients_watched<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    x: &[T],
+    labels: &[u32],
+    kept: &[Vec<bool>],
+    mut watch: impl FnMut(&Node, &[T]),
+) -> Pass<T> {
     let state = State { kept, ..State::of(graph, parameters, labels) };
     let (mut pass, values) = run(graph, &state, x, labels);
     let zero = T::of(0.0);
@@ -170,22 +191,13 @@ pub fn gradients_keeping<T: Real>(
             }
             GradientOp::DenseInput => {
                 let Op::Dense { weight, .. } = node.op else { unreachable!("DenseInput belongs to a dense node") };
-                let w = &parameters[weight.0];
-                let dot = |r: usize, i: usize| (0..n_out).fold(zero, |a, o| a + dy[r * n_out + o] * w[o * n_in + i]);
-                (0..rows * n_in).map(|e| dot(e / n_in, e % n_in)).collect()
+                let mut dx = vec![zero; rows * n_in];
+                product::by_input(&mut dx, &dy, &parameters[weight.0], n_out);
+                dx
             }
             GradientOp::DenseParameters { weight, bias } => {
-                let x = &values[input.0];
-                for r in 0..rows {
-                    for o in 0..n_out {
-                        let d = dy[r * n_out + o];
-                        pass.gradients[bias.0][o] = pass.gradients[bias.0][o] + d;
-                        for i in 0..n_in {
-                            let g = &mut pass.gradients[weight.0][o * n_in + i];
-                            *g = *g + d * x[r * n_in + i];
-                        }
-                    }
-                }
+                let [dw, db] = pass.gradients.get_disjoint_mut([weight.0, bias.0]).expect("parameters differ");
+                product::by_parameters(dw, db, &dy, &values[input.0]);
                 Vec::new()
             }
         };
@@ -197,6 +209,8 @@ pub fn gradients_keeping<T: Real>(
             };
         }
     }
+    let shown = graph.nodes.iter().zip(&by_output).filter(|(_, g)| !g.is_empty());
+    shown.for_each(|(node, g)| watch(node, g));
     pass
 }
 
@@ -236,14 +250,7 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
         let value = match (&node.op, input) {
             (Op::Input | Op::Latent, _) => x.to_vec(),
             (Op::Constant { value }, _) => vec![T::of((*value).into()); rows * node.features],
-            (Op::Dense { weight, bias }, Some(v)) => {
-                let n_out = *node.shape.last().unwrap_or(&1);
-                let rows = rows * (node.features / n_out);
-                let n_in = v.len() / rows;
-                let (w, b) = (&parameters[weight.0], &parameters[bias.0]);
-                let dot = |r: usize, o: usize| (0..n_in).fold(b[o], |a, i| a + v[r * n_in + i] * w[o * n_in + i]);
-                (0..rows * n_out).map(|e| dot(e / n_out, e % n_out)).collect()
-            }
+            (Op::Dense { weight, bias }, Some(v)) => product::affine(v, &parameters[weight.0], &parameters[bias.0]),
             (Op::Relu, Some(v)) => v.iter().map(|&v| if v > zero { v } else { zero }).collect(),
             (Op::SoftmaxCrossEntropy, Some(v)) => {
                 (pass.loss, pass.correct) = loss(v, labels, graph.classes());
@@ -259,6 +266,9 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
             _ => ops::forward(node, &operands(graph, NodeId(id), state, &values, rows)),
         };
         values.push(value);
+    }
+    if !graph.node(graph.loss()).op.is_loss() {
+        pass.logits = values.last().cloned().unwrap_or_default();
     }
     (pass, values)
 }

@@ -1,9 +1,10 @@
 //! Forward and backward of every operation but dense layers, ReLU and classes, in the plainest form there is. Tensors are
 //! `[rows, shape…]`, row-major, as in PyTorch.
 
+use super::product::{Windows, affine, by_input, by_parameters, channels_first, channels_last};
 use super::{Real, norm, recurrent};
 use crate::compile::optimizer::decimal;
-use crate::graph::{Node, Op, Regression, Window};
+use crate::graph::{Node, Op, Regression};
 
 /// ε of layer and batch normalisation.
 pub const EPSILON: f64 = 1e-5;
@@ -34,29 +35,16 @@ fn sigmoid<T: Real>(x: T) -> T {
     (T::of(1.0) + (zero::<T>() - x).exp()).recip()
 }
 
-/// Calls `f(output, input, weight)` with the flat indices of every product of a convolution from images `[rows, c, h, w]`.
-fn products(rows: usize, input: &[usize], output: &[usize], window: Window, mut f: impl FnMut(usize, usize, usize)) {
-    let ([c, h, w], [co, ho, wo], k) =
-        ([input[0], input[1], input[2]], [output[0], output[1], output[2]], window.kernel);
-    let pixel = |o: usize, k: usize, n: usize| (o * window.stride + k).checked_sub(window.padding).filter(|&i| i < n);
-    for at in 0..rows * co * ho * wo {
-        let (ox, oy, oc, b) = (at % wo, at / wo % ho, at / (wo * ho) % co, at / (wo * ho * co));
-        for tap in 0..c * k * k {
-            let (kx, ky, ic) = (tap % k, tap / k % k, tap / (k * k));
-            if let (Some(y), Some(x)) = (pixel(oy, ky, h), pixel(ox, kx, w)) {
-                f(at, ((b * c + ic) * h + y) * w + x, oc * c * k * k + tap);
-            }
-        }
-    }
-}
-
 /// Calls `f(output, inputs)` with the flat indices of every square of a pooling, in row-major order within the square.
-fn squares(rows: usize, output: &[usize], k: usize, mut f: impl FnMut(usize, Vec<usize>)) {
+fn squares(rows: usize, output: &[usize], k: usize, mut f: impl FnMut(usize, &[usize])) {
     let [c, h, w] = [output[0], output[1], output[2]];
+    let mut square = Vec::with_capacity(k * k);
     for at in 0..rows * c * h * w {
         let (x, y, image) = (at % w, at / w % h, at / (w * h));
         let pixel = |i: usize| (image * h * k + y * k + i / k) * w * k + x * k + i % k;
-        f(at, (0..k * k).map(pixel).collect());
+        square.clear();
+        square.extend((0..k * k).map(pixel));
+        f(at, &square);
     }
 }
 
@@ -104,16 +92,17 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
         Op::Reshape => return x.to_vec(),
         Op::Add => return x.iter().zip(o.x[1]).map(|(&a, &b)| a + b).collect(),
         Op::Conv2d { window, .. } => {
-            let area = node.shape[1] * node.shape[2];
-            y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[1][i / area % node.shape[0]]);
-            let f = |to: usize, from: usize, w: usize| y[to] = y[to] + x[from] * o.parameters[0][w];
-            products(o.rows, o.shapes[0], &node.shape, window, f);
+            let (channels, area) = (node.shape[0], node.shape[1] * node.shape[2]);
+            let windows = Windows::new(o.rows, o.shapes[0], &node.shape, window).gather(x);
+            return channels_first(&affine(&windows, o.parameters[0], o.parameters[1]), channels, area);
         }
         Op::ConvTranspose2d { window, .. } => {
-            let area = node.shape[1] * node.shape[2];
+            let (area, [c, h, w]) = (node.shape[1] * node.shape[2], [0, 1, 2].map(|i| o.shapes[0][i]));
             y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[1][i / area % node.shape[0]]);
-            let f = |from: usize, to: usize, w: usize| y[to] = y[to] + x[from] * o.parameters[0][w];
-            products(o.rows, &node.shape, o.shapes[0], window, f);
+            let windows = Windows::new(o.rows, &node.shape, o.shapes[0], window);
+            let mut terms = vec![zero::<T>(); o.rows * h * w * o.parameters[0].len() / c];
+            by_input(&mut terms, &channels_last(x, c, h * w), o.parameters[0], c);
+            windows.scatter(&terms, &mut y);
         }
         Op::MaxPool2d { kernel } => squares(o.rows, &node.shape, kernel, |to, from| {
             y[to] = from.iter().skip(1).fold(x[from[0]], |m, &i| if x[i] > m { x[i] } else { m });
@@ -146,9 +135,7 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
             }
         }
         Op::Gru(_) | Op::Lstm(_) => {
-            let zeros = vec![zero(); o.rows * node.features];
-            let lstm = matches!(node.op, Op::Lstm(_));
-            return recurrent::run(lstm, o, node.shape[1], &zeros).0;
+            return recurrent::run(matches!(node.op, Op::Lstm(_)), o, node.shape[1], None).0;
         }
         Op::Input
         | Op::Latent
@@ -176,36 +163,41 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
         Op::Sigmoid => each(&|i| y[i] * (one - y[i])),
         Op::Reshape => (dy.to_vec(), Vec::new()),
         Op::Add => return (vec![dy.to_vec(), dy.to_vec()], Vec::new()),
-        Op::Conv2d { window, .. } | Op::ConvTranspose2d { window, .. } => {
-            let w = o.parameters[0];
-            let mut dw = vec![zero::<T>(); w.len()];
-            let mut db = vec![zero::<T>(); o.parameters[1].len()];
-            let area = node.shape[1] * node.shape[2];
-            for (i, &d) in dy.iter().enumerate() {
-                let c = i / area % node.shape[0];
-                db[c] = db[c] + d;
-            }
-            let mut step = |out: usize, from: usize, k: usize| {
-                dx[from] = dx[from] + dy[out] * w[k];
-                dw[k] = dw[k] + dy[out] * x[from];
-            };
-            if matches!(node.op, Op::Conv2d { .. }) {
-                products(o.rows, o.shapes[0], &node.shape, window, step);
-            } else {
-                products(o.rows, &node.shape, o.shapes[0], window, |from, out, k| step(out, from, k));
-            }
+        Op::Conv2d { window, .. } => {
+            let (channels, area) = (node.shape[0], node.shape[1] * node.shape[2]);
+            let windows = Windows::new(o.rows, o.shapes[0], &node.shape, window);
+            let (x, dy, w) = (windows.gather(x), channels_last(dy, channels, area), o.parameters[0]);
+            let (mut dw, mut db) = (vec![zero::<T>(); w.len()], vec![zero::<T>(); channels]);
+            by_parameters(&mut dw, &mut db, &dy, &x);
+            let mut terms = vec![zero::<T>(); x.len()];
+            by_input(&mut terms, &dy, w, channels);
+            windows.scatter(&terms, &mut dx);
+            (dx, vec![dw, db])
+        }
+        Op::ConvTranspose2d { window, .. } => {
+            // a convolution with input and output exchanged: its windows lie on the output
+            let (area, [c, h, w]) = (node.shape[1] * node.shape[2], [0, 1, 2].map(|i| o.shapes[0][i]));
+            let windows = Windows::new(o.rows, &node.shape, o.shapes[0], window).gather(dy);
+            let dx = channels_first(&affine(&windows, o.parameters[0], &vec![zero(); c]), c, h * w);
+            let mut dw = vec![zero::<T>(); o.parameters[0].len()];
+            by_parameters(&mut dw, &mut vec![zero(); c], &channels_last(x, c, h * w), &windows);
+            let mut db = vec![zero::<T>(); node.shape[0]];
+            dy.chunks(area).enumerate().for_each(|(i, dy)| {
+                let b = &mut db[i % node.shape[0]];
+                *b = dy.iter().fold(*b, |a, &d| a + d);
+            });
             (dx, vec![dw, db])
         }
         Op::MaxPool2d { kernel } => {
             squares(o.rows, &node.shape, kernel, |to, from| {
-                let first = from.into_iter().find(|&i| x[i] >= y[to]).expect("the maximum is one of them");
+                let first = from.iter().copied().find(|&i| x[i] >= y[to]).expect("the maximum is one of them");
                 dx[first] = dx[first] + dy[to];
             });
             (dx, Vec::new())
         }
         Op::AvgPool2d { kernel } => {
             let share = T::of((kernel * kernel) as f64).recip();
-            squares(o.rows, &node.shape, kernel, |to, from| from.into_iter().for_each(|i| dx[i] = dy[to] * share));
+            squares(o.rows, &node.shape, kernel, |to, from| from.iter().for_each(|&i| dx[i] = dy[to] * share));
             (dx, Vec::new())
         }
         Op::LayerNorm { .. } => {
@@ -246,7 +238,7 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
             return ((0..o.x.len()).map(part).collect(), Vec::new());
         }
         Op::Gru(_) | Op::Lstm(_) => {
-            let (_, dx, dp) = recurrent::run(matches!(node.op, Op::Lstm(_)), o, node.shape[1], dy);
+            let (_, dx, dp) = recurrent::run(matches!(node.op, Op::Lstm(_)), o, node.shape[1], Some(dy));
             (dx, dp)
         }
         Op::Input

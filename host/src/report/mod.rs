@@ -5,7 +5,7 @@ mod curves;
 mod histogram;
 mod html;
 mod read;
-mod svg;
+pub(crate) mod svg;
 
 use std::path::{Path, PathBuf};
 

@@ -12,15 +12,15 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 const SIZE: (u32, u32) = (640, 320);
 
 const TEXT: RGBColor = RGBColor(0x1f, 0x29, 0x37);
-pub(super) const MUTED: RGBColor = RGBColor(0x6b, 0x72, 0x80);
+pub(crate) const MUTED: RGBColor = RGBColor(0x6b, 0x72, 0x80);
 const GRID: RGBColor = RGBColor(0xe5, 0xe7, 0xeb);
 const GROUND: RGBColor = RGBColor(0xff, 0xff, 0xff);
-pub(super) const BLUE: RGBColor = RGBColor(0x25, 0x63, 0xeb);
-pub(super) const PALE: RGBColor = RGBColor(0xbf, 0xdb, 0xfe);
-pub(super) const ORANGE: RGBColor = RGBColor(0xd9, 0x77, 0x06);
+pub(crate) const BLUE: RGBColor = RGBColor(0x25, 0x63, 0xeb);
+pub(crate) const PALE: RGBColor = RGBColor(0xbf, 0xdb, 0xfe);
+pub(crate) const ORANGE: RGBColor = RGBColor(0xd9, 0x77, 0x06);
 /// Of the phases of a GAN, in their order.
-pub(super) const PHASES: [RGBColor; 2] = [BLUE, ORANGE];
-pub(super) const RED: RGBColor = RGBColor(0xdc, 0x26, 0x26);
+pub(crate) const PHASES: [RGBColor; 2] = [BLUE, ORANGE];
+pub(crate) const RED: RGBColor = RGBColor(0xdc, 0x26, 0x26);
 
 /// Light colour and what becomes of it on a dark screen.
 const DARK: [(&str, &str); 8] = [
@@ -36,7 +36,7 @@ const DARK: [(&str, &str); 8] = [
 
 /// How a series is drawn.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A line of this width.
     Line(u32),
     /// A line with a dot at each point.
@@ -44,11 +44,11 @@ pub(super) enum Kind {
 }
 
 /// One series.
-pub(super) struct Series<'a> {
-    pub(super) name: &'a str,
-    pub(super) points: Vec<(f64, f64)>,
-    pub(super) color: RGBColor,
-    pub(super) kind: Kind,
+pub(crate) struct Series<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) color: RGBColor,
+    pub(crate) kind: Kind,
 }
 
 /// A linear axis with labels at places of its own.
@@ -72,22 +72,22 @@ impl Ranged for Axis {
 }
 
 /// A chart.
-pub(super) struct Chart<'a> {
-    pub(super) title: &'a str,
-    pub(super) x: &'a str,
-    pub(super) series: Vec<Series<'a>>,
+pub(crate) struct Chart<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) x: &'a str,
+    pub(crate) series: Vec<Series<'a>>,
     /// Ends of the vertical axis; `None`: from the data.
-    pub(super) y_range: Option<(f64, f64)>,
-    pub(super) y_label: &'a dyn Fn(&f64) -> String,
+    pub(crate) y_range: Option<(f64, f64)>,
+    pub(crate) y_label: &'a dyn Fn(&f64) -> String,
     /// Where the vertical axis has labels, from its ends.
-    pub(super) ticks: fn(f64, f64) -> Vec<f64>,
+    pub(crate) ticks: fn(f64, f64) -> Vec<f64>,
     /// Short strokes at the foot, with their name.
-    pub(super) marks: (&'static str, Vec<f64>),
+    pub(crate) marks: (&'static str, Vec<f64>),
 }
 
 impl Chart<'_> {
     /// Draws it.
-    pub(super) fn draw(&self) -> String {
+    pub(crate) fn draw(&self) -> String {
         let points = || self.series.iter().flat_map(|s| &s.points);
         let fold = |f: fn(f64, f64) -> f64, start, get: fn(&(f64, f64)) -> f64| points().map(get).fold(start, f);
         let x0 = fold(f64::min, f64::INFINITY, |p| p.0).min(0.0);
@@ -134,11 +134,11 @@ impl Chart<'_> {
 }
 
 /// Where a picture is drawn, and what may go wrong.
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// What `draw` draws, as SVG text.
-pub(super) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> String {
+pub(crate) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> String {
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
@@ -153,14 +153,14 @@ pub(super) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> String 
 }
 
 /// A chart's margins: room for the title above, for labels below and at the left.
-pub(super) fn frame<'a, 'b>(root: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+pub(crate) fn frame<'a, 'b>(root: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(root);
     builder.margin_top(44).margin_right(22).margin_bottom(8).margin_left(6).x_label_area_size(40).y_label_area_size(58);
     builder
 }
 
 /// A chart's grid and letters.
-pub(super) fn style<'a, 'b, X: Ranged, Y: Ranged>(
+pub(crate) fn style<'a, 'b, X: Ranged, Y: Ranged>(
     mesh: &'b mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>>,
 ) -> &'b mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>> {
     let letters = || ("sans-serif", 15).into_font().color(&MUTED);
@@ -172,7 +172,7 @@ pub(super) fn style<'a, 'b, X: Ranged, Y: Ranged>(
 }
 
 /// The title, and a legend at the right of the same line.
-pub(super) fn head(root: &Area, title: &str, legend: &[(&str, RGBColor)]) -> Drawn {
+pub(crate) fn head(root: &Area, title: &str, legend: &[(&str, RGBColor)]) -> Drawn {
     let title_style = ("sans-serif", 19).into_font().style(FontStyle::Bold).color(&TEXT);
     root.draw_text(title, &title_style.pos(Pos::new(HPos::Left, VPos::Center)), (14, 22))?;
     let style = ("sans-serif", 15).into_font().color(&MUTED).pos(Pos::new(HPos::Right, VPos::Center));

@@ -31,7 +31,8 @@ impl FromStr for LossScale {
         match s {
             "none" => Ok(LossScale::None),
             "dynamic" => Ok(LossScale::Dynamic),
-            _ => power_of_two("--loss-scale", s).map(LossScale::Static),
+            // a loss may be scaled down, too: what that loses shows how far gradients are from the end of FP16
+            _ => power_between("--loss-scale", s, -LARGEST_SCALE, "2^-24").map(LossScale::Static),
         }
     }
 }
@@ -41,11 +42,17 @@ pub const LARGEST_SCALE: i32 = 24;
 
 /// Parses a power of two from 1 to 2^24 and returns its exponent.
 pub fn power_of_two(what: &str, text: &str) -> Result<i32> {
+    power_between(what, text, 0, "1")
+}
+
+/// Parses a power of two from 2^`least`, which is also called `name`, to 2^24 and returns its exponent.
+fn power_between(what: &str, text: &str, least: i32, name: &str) -> Result<i32> {
     let value: f64 = text.parse().map_err(|_| {
         Error::value(what, text, "a power of two such as 1024 is needed (--loss-scale also takes none and dynamic)")
     })?;
-    exponent_between(value, 0, LARGEST_SCALE).ok_or_else(|| {
-        Error::value(what, text, "it must be a power of two from 1 to 16777216 (2^24), so that scaling is exact")
+    exponent_between(value, least, LARGEST_SCALE).ok_or_else(|| {
+        let why = format!("it must be a power of two from {name} to 16777216 (2^24), so that scaling is exact");
+        Error::value(what, text, why)
     })
 }
 
@@ -431,7 +438,9 @@ mod tests {
         assert_eq!("1024".parse::<LossScale>().unwrap(), LossScale::Static(10));
         assert_eq!("1".parse::<LossScale>().unwrap(), LossScale::Static(0));
         assert_eq!("dynamic".parse::<LossScale>().unwrap(), LossScale::Dynamic);
-        for bad in ["1000", "0", "-2", "0.5", "x", "", "NaN", "inf", "33554432"] {
+        assert_eq!("0.0625".parse::<LossScale>().unwrap(), LossScale::Static(-4));
+        assert!(power_of_two("--loss-scale-init", "0.5").is_err());
+        for bad in ["1000", "0", "-2", "0.3", "1e-9", "x", "", "NaN", "inf", "33554432"] {
             assert!(bad.parse::<LossScale>().is_err(), "{bad}");
         }
     }
