@@ -1,0 +1,179 @@
+//! yosys lists mutants, and builds all of them into one netlist.
+
+use super::{Error, Mutant, Result};
+use crate::design::Design;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use systole_verilator::Options;
+use systole_verilator::formal::FormalTools;
+
+const LIMIT: Duration = Duration::from_secs(600);
+/// What is done to the design before cells are counted and named. Optimising more would leave fewer mutants that change nothing,
+/// and fewer of those that a careless edit makes.
+const READ: [&str; 3] = ["proc", "opt_expr", "opt_clean"];
+
+/// A folder with a design, in which yosys works.
+pub(super) struct Workshop<'a> {
+    pub tools: &'a FormalTools,
+    pub folder: PathBuf,
+    design: &'a Design,
+    pub unit: &'static str,
+}
+
+/// Writes a file.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|source| Error::Io { action: "write", path: path.into(), source })
+}
+
+impl<'a> Workshop<'a> {
+    /// Below `target/systole/mutation`.
+    pub fn open(
+        options: &Options,
+        tools: &'a FormalTools,
+        unit: &'static str,
+        design: &'a Design,
+    ) -> Result<Workshop<'a>> {
+        let folder = options.root.join("target/systole/mutation").join(unit);
+        let io = |action| {
+            let path = folder.clone();
+            move |source| Error::Io { action, path, source }
+        };
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(io("remove"))?;
+        }
+        std::fs::create_dir_all(&folder).map_err(io("create"))?;
+        write(&folder.join("design.v"), &design.verilog)?;
+        Ok(Workshop { tools, folder, design, unit })
+    }
+
+    /// A script's first lines: the design, read.
+    pub fn read(&self) -> String {
+        format!("read_verilog -sv design.v\nhierarchy -top {}\n{}\n", self.design.top, READ.join("\n"))
+    }
+
+    fn yosys(&self, name: &str, script: &str) -> Result<()> {
+        let file = format!("{name}.ys");
+        write(&self.folder.join(&file), script)?;
+        self.tools.yosys(&file, &self.folder, &self.folder.join(format!("{name}.log")), LIMIT)?;
+        Ok(())
+    }
+
+    fn read_back(&self, file: &str) -> Result<String> {
+        let path = self.folder.join(file);
+        std::fs::read_to_string(&path).map_err(|source| Error::Io { action: "read", path, source })
+    }
+
+    /// Adds mutants of a module, numbered on from those that there are.
+    pub fn list(&self, module: &str, count: usize, seed: u64, mutants: &mut Vec<Mutant>) -> Result<()> {
+        let (name, file) = (format!("list_{module}"), format!("{module}.mutants"));
+        let list = format!("mutate -list {count} -seed {seed} -module {module} -o {file}\n");
+        self.yosys(&name, &(self.read() + &list))?;
+        let text = self.read_back(&file)?;
+        let before = mutants.len();
+        mutants.extend(text.lines().filter_map(parse).enumerate().map(|(i, m)| Mutant { number: before + i + 1, ..m }));
+        if mutants.len() == before {
+            return Err(Error::Harness { unit: self.unit, reason: format!("there is nothing to mutate in {module}") });
+        }
+        Ok(())
+    }
+
+    /// The design's Verilog with all mutants, each active if the plusarg `+mutant` has its number.
+    pub fn netlist(&self, mutants: &[Mutant]) -> Result<String> {
+        let width = (mutants.len() + 1).next_power_of_two().ilog2().max(1);
+        let mut script = self.read();
+        for m in mutants {
+            script += &format!("mutate -ctrl mutant {width} {} {}\n", m.number, m.arguments);
+        }
+        let mut modules: Vec<&str> = mutants.iter().map(|m| m.module.as_str()).collect();
+        modules.dedup();
+        for module in &modules {
+            script += &format!("select {module}\nwrite_verilog -noattr -selected {module}.mutated.v\n");
+        }
+        self.yosys("mutate", &script)?;
+        let mut text = self.design.verilog.clone();
+        for module in modules {
+            let mutated = selected(&self.read_back(&format!("{module}.mutated.v"))?, width);
+            text = mutated.and_then(|mutated| replaced(&text, module, &mutated)).ok_or_else(|| Error::Harness {
+                unit: self.unit,
+                reason: format!("the netlist of {module} is not as expected, in {}", self.folder.display()),
+            })?;
+        }
+        Ok(text)
+    }
+}
+
+/// A line of `mutate -list`.
+fn parse(line: &str) -> Option<Mutant> {
+    let arguments = line.trim().strip_prefix("mutate ")?;
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    let all = |option: &str| -> Vec<&str> { words.windows(2).filter(|w| w[0] == option).map(|w| w[1]).collect() };
+    let one = |option: &str| all(option).first().copied().unwrap_or_default().trim_start_matches('\\').to_string();
+    let wire = match (one("-wire"), one("-wirebit")) {
+        (name, bit) if !bit.is_empty() => format!("{name}[{bit}]"),
+        (name, _) => name,
+    };
+    // the file's name says nothing: there is one
+    let places = all("-src").into_iter().map(|s| s.split_once(':').map_or(s, |(_, place)| place));
+    Some(Mutant {
+        number: 0,
+        module: one("-module"),
+        mode: one("-mode"),
+        cell: one("-cell"),
+        port: one("-port"),
+        port_bit: one("-portbit"),
+        ctrl_bit: one("-ctrlbit"),
+        wire,
+        source: places.collect::<Vec<_>>().join(" "),
+        arguments: arguments.into(),
+    })
+}
+
+/// The mutated module with a plusarg in the place of the port that yosys adds: nothing outside of it need know.
+fn selected(text: &str, width: u32) -> Option<String> {
+    let range = if width > 1 { format!("[{}:0] ", width - 1) } else { String::new() };
+    let port = format!("  input {range}mutant;\n  wire {range}mutant;\n");
+    let register =
+        format!("  reg {range}mutant;\n  initial if (!$value$plusargs(\"mutant=%d\", mutant)) mutant = 0;\n");
+    let at = text.find("module ")?;
+    // yosys also brings the port to instances of other mutated modules
+    let text = text[at..].replacen(", mutant);", ");", 1);
+    let text = text.replace("    .mutant(mutant),\n", "").replace(",\n    .mutant(mutant)\n", "\n");
+    text.contains(&port).then(|| text.replacen(&port, &register, 1))
+}
+
+/// A text with one module in place of another.
+fn replaced(text: &str, module: &str, by: &str) -> Option<String> {
+    let start = text.find(&format!("module {module} ("))?;
+    let end = start + text[start..].find("endmodule")? + "endmodule".len();
+    Some(format!("{}{}{}", &text[..start], by, &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list() {
+        let line = "mutate -mode cnot0 -module deframer -cell $add$design.v:222$92 -port B -portbit 0 -ctrlbit 8 \
+                    -wire used -wirebit 3 -src design.v:222.23-222.55 -src design.v:95.1-95.2";
+        let m = parse(line).unwrap();
+        assert_eq!((m.mode.as_str(), m.cell.as_str(), m.ctrl_bit.as_str()), ("cnot0", "$add$design.v:222$92", "8"));
+        assert_eq!((m.wire.as_str(), m.source.as_str()), ("used[3]", "222.23-222.55 95.1-95.2"));
+        assert!(parse("").is_none());
+    }
+
+    #[test]
+    fn a_module_takes_another_s_place() {
+        let text = "module a (\n);\nendmodule\n\nmodule b (\n);\nendmodule\n";
+        assert_eq!(
+            replaced(text, "b", "module b(); endmodule").unwrap(),
+            "module a (\n);\nendmodule\n\nmodule b(); endmodule\n"
+        );
+        assert!(replaced(text, "c", "").is_none());
+        let netlist =
+            "/* by */\nmodule b(x, mutant);\n  input x;\n  input [3:0] mutant;\n  wire [3:0] mutant;\nendmodule\n";
+        let text = selected(netlist, 4).unwrap();
+        assert!(text.starts_with("module b(x);") && text.contains("reg [3:0] mutant;") && text.contains("plusargs"));
+        assert!(selected(netlist, 5).is_none(), "another port is none of ours");
+    }
+}
