@@ -78,12 +78,13 @@ impl<'a> Bench<'a> {
         self.get("ring_data") as u32
     }
     fn feed(&mut self, bytes: &[u8]) {
+        let [valid, data] = ["rx_valid", "rx_data"].map(|p| self.m.find(p).expect("a port of the link"));
+        self.m.set(valid, 1);
         for &b in bytes {
-            self.set("rx_valid", 1);
-            self.set("rx_data", b.into());
+            self.m.set(data, b.into());
             self.m.tick();
         }
-        self.set("rx_valid", 0);
+        self.m.set(valid, 0);
         self.m.tick();
     }
     /// The oldest frame in the receive ring, released once read.

@@ -4,7 +4,7 @@
 //! inductive in one step where a change only touches what is redundant; then with outputs alone.
 
 use super::netlist::{Workshop, write};
-use super::{Error, Fate, Mutant, Result};
+use super::{Context, Error, Fate, Mutant, Result};
 use std::time::Duration;
 
 /// One way to ask.
@@ -16,45 +16,53 @@ struct Way {
     depth: u32,
 }
 
-const WAYS: [Way; 3] = [
-    Way { name: "state", registers: true, mode: "prove", depth: 2 },
-    Way { name: "outputs", registers: false, mode: "prove", depth: 12 },
-    Way { name: "bounded", registers: false, mode: "bmc", depth: 24 },
-];
+const STATE: Way = Way { name: "state", registers: true, mode: "prove", depth: 2 };
+const OUTPUTS: Way = Way { name: "outputs", registers: false, mode: "prove", depth: 12 };
+const BOUNDED: Way = Way { name: "bounded", registers: false, mode: "bmc", depth: 24 };
 
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Asks SymbiYosys.
 pub(super) struct Prover<'a> {
     pub workshop: &'a Workshop<'a>,
+    /// What to compare instead where a module alone can answer differently.
+    pub context: Option<Context<'static>>,
 }
 
 impl Prover<'_> {
     /// Whether a mutant that no check noticed is one that none can notice.
     pub fn decide(&self, mutant: &Mutant) -> Result<Fate> {
-        let mut known = String::new();
-        for way in &WAYS {
-            match self.ask(mutant, way)?.as_str() {
-                "PASS" if way.mode == "prove" => {
-                    let what = if way.registers { "outputs and registers" } else { "outputs" };
-                    let proof = format!("{what} of {} equal, induction of depth {}", mutant.module, way.depth);
-                    return Ok(Fate::Equivalent { proof });
+        let alone = Context { top: &mutant.module, text: "", file: "" };
+        let mut reason = String::new();
+        for scope in [Some(alone), self.context.filter(|c| c.top != mutant.module)].into_iter().flatten() {
+            for way in [&STATE, &OUTPUTS, &BOUNDED] {
+                let what = if way.registers { "outputs and registers" } else { "outputs" };
+                match self.ask(mutant, way, scope)?.as_str() {
+                    "PASS" if way.mode == "prove" => {
+                        let proof = format!("{what} of {} equal, induction of depth {}", scope.words(), way.depth);
+                        return Ok(Fate::Equivalent { proof });
+                    }
+                    "PASS" => {
+                        let proof = format!("{what} of {} equal in the first {} cycles", scope.words(), way.depth);
+                        return Ok(Fate::Bounded { proof });
+                    }
+                    // from the start on, by inputs that its surroundings may never give it
+                    "FAIL" if !way.registers => {
+                        reason = format!("{} can answer differently", scope.words());
+                        break;
+                    }
+                    verdict => reason = format!("the solver says {verdict} of {}", scope.words()),
                 }
-                "PASS" => known = format!("no input of {} tells within {} cycles", mutant.module, way.depth),
-                "FAIL" if !way.registers => {
-                    known = format!("{} can answer differently", mutant.module);
-                    break;
-                }
-                verdict => known = format!("the solver says {verdict}"),
             }
         }
-        Ok(Fate::Survived { reason: known })
+        Ok(Fate::Survived { reason })
     }
 
-    fn ask(&self, mutant: &Mutant, way: &Way) -> Result<String> {
-        let name = format!("equivalent_{}_{}", mutant.number, way.name);
+    fn ask(&self, mutant: &Mutant, way: &Way, scope: Context) -> Result<String> {
+        let name = format!("equivalent_{}_{}_{}", mutant.number, scope.top, way.name);
         let job = format!("{name}.sby");
-        write(&self.workshop.folder.join(&job), &self.script(mutant, way))?;
+        write(&self.workshop.folder.join(&job), &self.script(mutant, way, scope))?;
+        write(&self.workshop.folder.join("context.sv"), scope.text)?;
         let mut verdict = String::from("nothing");
         let log = self.workshop.folder.join(format!("{name}.log"));
         let mut hear = |line: &str| {
@@ -70,20 +78,22 @@ impl Prover<'_> {
         Ok(verdict)
     }
 
-    fn script(&self, mutant: &Mutant, way: &Way) -> String {
-        let module = &mutant.module;
+    fn script(&self, mutant: &Mutant, way: &Way, scope: Context) -> String {
+        let around = if scope.text.is_empty() { "" } else { "read_verilog -sv context.sv\nproc\n" };
+        // memories and registers without an initial value start as zero, as in the simulator
+        let top = scope.top;
         let expose = if way.registers { "expose -dff\n" } else { "" };
         let side = |change: &str, name: &str| {
             format!(
-                "{change}hierarchy -top {module}\nflatten\nmemory_map\nopt_clean\n{expose}rename {module} {name}\n\
-                 design -stash {name}\n"
+                "{change}{around}hierarchy -top {top}\nflatten\nmemory_map\nsetundef -init -zero\nopt_clean\n{expose}\
+                 rename {top} {name}\ndesign -stash {name}\n"
             )
         };
         format!(
             "[options]\nmode {}\ndepth {}\ntimeout {}\n\n[engines]\nsmtbmc yices\n\n[script]\n\
              {}design -save start\n{}design -load start\n{}\
              design -copy-from gold -as gold gold\ndesign -copy-from gate -as gate gate\n\
-             miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\nprep -top miter\n\n[files]\ndesign.v\n",
+             miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\nprep -top miter\n\n[files]\ndesign.v\ncontext.sv\n",
             way.mode,
             way.depth,
             LIMIT.as_secs(),

@@ -46,8 +46,32 @@ pub struct Unit {
     pub what: &'static str,
     /// Modules of the checks' design, and how many mutants of each.
     pub modules: &'static [(&'static str, usize)],
+    /// Survivors are compared in it, where their modules alone can answer differently.
+    pub context: Option<Context<'static>>,
     /// Checks in the order in which they are asked. All of them have the same design.
     pub checks: &'static [&'static Check],
+}
+
+/// What keeps from a unit's modules what they never meet, or ignores of their outputs what nobody looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Its top module.
+    pub top: &'a str,
+    /// Its text, if it is not a module of the design.
+    pub text: &'a str,
+    /// Its file, to be named where it decides.
+    pub file: &'a str,
+}
+
+impl<'a> Context<'a> {
+    /// A module of the design.
+    pub const fn inside(top: &'a str) -> Option<Context<'a>> {
+        Some(Context { top, text: "", file: "" })
+    }
+
+    fn words(&self) -> String {
+        if self.file.is_empty() { self.top.into() } else { format!("{} ({})", self.top, self.file) }
+    }
 }
 
 impl Unit {
@@ -101,6 +125,11 @@ pub enum Fate {
         /// How that was shown.
         proof: String,
     },
+    /// No check noticed, and none of so many cycles can.
+    Bounded {
+        /// How that was shown.
+        proof: String,
+    },
     /// No check noticed, and it is not shown to be equivalent.
     Survived {
         /// What is known.
@@ -135,14 +164,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many were killed, how many are equivalent, how many survived.
-    pub fn counts(&self) -> [usize; 3] {
-        let mut counts = [0; 3];
+    /// How many were killed, how many are equivalent, how many for some cycles, how many survived.
+    pub fn counts(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
         for tried in &self.mutants {
             counts[match tried.fate {
                 Fate::Killed { .. } => 0,
                 Fate::Equivalent { .. } => 1,
-                Fate::Survived { .. } => 2,
+                Fate::Bounded { .. } => 2,
+                Fate::Survived { .. } => 3,
             }] += 1;
         }
         counts
@@ -198,6 +228,28 @@ impl Default for Plan {
     }
 }
 
+/// The mutants of a unit under a plan.
+///
+/// # Errors
+/// A tool is missing or fails; there are no mutants.
+pub fn list(unit: &'static Unit, plan: &Plan) -> Result<Vec<Mutant>> {
+    let options = Options::workspace();
+    let tools = FormalTools::provision(&options, Solver::Yices)?;
+    let design = (unit.checks[0].design)();
+    listed(unit, plan, &Workshop::open(&options, &tools, unit.name, &design)?)
+}
+
+fn listed(unit: &Unit, plan: &Plan, workshop: &Workshop) -> Result<Vec<Mutant>> {
+    let mut mutants = Vec::new();
+    for &(module, count) in unit.modules {
+        workshop.list(module, count.min(plan.most), plan.seed, &mut mutants)?;
+    }
+    if mutants.is_empty() {
+        return Err(Error::Harness { unit: unit.name, reason: "no mutant is no pass".into() });
+    }
+    Ok(mutants)
+}
+
 /// Breaks a unit in every way of the plan and asks its checks; `hear` is told of each mutant, with how many are done of how many.
 ///
 /// # Errors
@@ -212,16 +264,10 @@ pub fn run(unit: &'static Unit, plan: &Plan, hear: &(dyn Fn(&Tried, usize, usize
         return Err(harness(format!("{} runs on another design", other.name)));
     }
     let workshop = Workshop::open(&options, &tools, unit.name, &design)?;
-    let mut mutants = Vec::new();
-    for &(module, count) in unit.modules {
-        workshop.list(module, count.min(plan.most), plan.seed, &mut mutants)?;
-    }
-    if mutants.is_empty() {
-        return Err(harness("no mutant is no pass".into()));
-    }
+    let mutants = listed(unit, plan, &workshop)?;
     let netlist = workshop.netlist(&mutants)?;
     let killing = Harness::build(&options, unit, &design, netlist)?;
-    let prover = Prover { workshop: &workshop };
+    let prover = Prover { workshop: &workshop, context: unit.context };
     let decide = |mutant: &Mutant| -> Result<Tried> {
         let fate = match killing.attempt(mutant.number)? {
             Outcome::Killed { by, how, cycles } => Fate::Killed { by, how, cycles },
