@@ -4,7 +4,7 @@
 //! inductive in one step where a change only touches what is redundant; then with outputs alone.
 
 use super::netlist::{Workshop, write};
-use super::{Context, Error, Fate, Mutant, Result};
+use super::{Context, Fate, Mutant, Result};
 use std::time::Duration;
 
 /// One way to ask.
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(super) struct Prover<'a> {
     pub workshop: &'a Workshop<'a>,
     /// What to compare instead where a module alone can answer differently.
-    pub context: Option<Context<'static>>,
+    pub contexts: &'static [Context<'static>],
 }
 
 impl Prover<'_> {
@@ -34,7 +34,7 @@ impl Prover<'_> {
     pub fn decide(&self, mutant: &Mutant) -> Result<Fate> {
         let alone = Context { top: &mutant.module, text: "", file: "" };
         let mut reason = String::new();
-        for scope in [Some(alone), self.context.filter(|c| c.top != mutant.module)].into_iter().flatten() {
+        for scope in std::iter::once(alone).chain(self.contexts.iter().copied().filter(|c| c.top != mutant.module)) {
             for way in [&STATE, &OUTPUTS, &BOUNDED] {
                 let what = if way.registers { "outputs and registers" } else { "outputs" };
                 match self.ask(mutant, way, scope)?.as_str() {
@@ -72,20 +72,19 @@ impl Prover<'_> {
         };
         self.workshop.tools.sby(&job, &self.workshop.folder, &log, 2 * LIMIT, &mut hear)?;
         if verdict == "ERROR" {
-            let reason = format!("SymbiYosys fails, log {}", log.display());
-            return Err(Error::Harness { unit: self.workshop.unit, reason });
+            return Err(self.workshop.wrong(format!("SymbiYosys fails, log {}", log.display())));
         }
         Ok(verdict)
     }
 
     fn script(&self, mutant: &Mutant, way: &Way, scope: Context) -> String {
-        let around = if scope.text.is_empty() { "" } else { "read_verilog -sv context.sv\nproc\n" };
+        let around = if scope.text.is_empty() { "" } else { "read_verilog -sv context.sv\n" };
         // memories and registers without an initial value start as zero, as in the simulator
         let top = scope.top;
         let expose = if way.registers { "expose -dff\n" } else { "" };
         let side = |change: &str, name: &str| {
             format!(
-                "{change}{around}hierarchy -top {top}\nflatten\nmemory_map\nsetundef -init -zero\nopt_clean\n{expose}\
+                "{change}{around}hierarchy -top {top}\nproc\nflatten\nmemory_map\nsetundef -init -zero\nopt_clean\n{expose}\
                  rename {top} {name}\ndesign -stash {name}\n"
             )
         };

@@ -46,8 +46,8 @@ pub struct Unit {
     pub what: &'static str,
     /// Modules of the checks' design, and how many mutants of each.
     pub modules: &'static [(&'static str, usize)],
-    /// Survivors are compared in it, where their modules alone can answer differently.
-    pub context: Option<Context<'static>>,
+    /// Survivors are compared in these, where their modules alone can answer differently.
+    pub contexts: &'static [Context<'static>],
     /// Checks in the order in which they are asked. All of them have the same design.
     pub checks: &'static [&'static Check],
 }
@@ -65,8 +65,8 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// A module of the design.
-    pub const fn inside(top: &'a str) -> Option<Context<'a>> {
-        Some(Context { top, text: "", file: "" })
+    pub const fn inside(top: &'a str) -> Context<'a> {
+        Context { top, text: "", file: "" }
     }
 
     fn words(&self) -> String {
@@ -236,18 +236,7 @@ pub fn list(unit: &'static Unit, plan: &Plan) -> Result<Vec<Mutant>> {
     let options = Options::workspace();
     let tools = FormalTools::provision(&options, Solver::Yices)?;
     let design = (unit.checks[0].design)();
-    listed(unit, plan, &Workshop::open(&options, &tools, unit.name, &design)?)
-}
-
-fn listed(unit: &Unit, plan: &Plan, workshop: &Workshop) -> Result<Vec<Mutant>> {
-    let mut mutants = Vec::new();
-    for &(module, count) in unit.modules {
-        workshop.list(module, count.min(plan.most), plan.seed, &mut mutants)?;
-    }
-    if mutants.is_empty() {
-        return Err(Error::Harness { unit: unit.name, reason: "no mutant is no pass".into() });
-    }
-    Ok(mutants)
+    Workshop::open(&options, &tools, unit, &design)?.list(plan.most, plan.seed)
 }
 
 /// Breaks a unit in every way of the plan and asks its checks; `hear` is told of each mutant, with how many are done of how many.
@@ -263,11 +252,11 @@ pub fn run(unit: &'static Unit, plan: &Plan, hear: &(dyn Fn(&Tried, usize, usize
     if let Some(other) = unit.checks.iter().find(|c| (c.design)().verilog != design.verilog) {
         return Err(harness(format!("{} runs on another design", other.name)));
     }
-    let workshop = Workshop::open(&options, &tools, unit.name, &design)?;
-    let mutants = listed(unit, plan, &workshop)?;
+    let workshop = Workshop::open(&options, &tools, unit, &design)?;
+    let mutants = workshop.list(plan.most, plan.seed)?;
     let netlist = workshop.netlist(&mutants)?;
     let killing = Harness::build(&options, unit, &design, netlist)?;
-    let prover = Prover { workshop: &workshop, context: unit.context };
+    let prover = Prover { workshop: &workshop, contexts: unit.contexts };
     let decide = |mutant: &Mutant| -> Result<Tried> {
         let fate = match killing.attempt(mutant.number)? {
             Outcome::Killed { by, how, cycles } => Fate::Killed { by, how, cycles },

@@ -1,6 +1,6 @@
 //! yosys lists mutants, and builds all of them into one netlist.
 
-use super::{Error, Mutant, Result};
+use super::{Error, Mutant, Result, Unit};
 use crate::design::Design;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,16 +8,16 @@ use systole_verilator::Options;
 use systole_verilator::formal::FormalTools;
 
 const LIMIT: Duration = Duration::from_secs(600);
-/// What is done to the design before cells are counted and named. Optimising more would leave fewer mutants that change nothing,
-/// and fewer of those that a careless edit makes.
-const READ: [&str; 3] = ["proc", "opt_expr", "opt_clean"];
+/// What makes cells of processes. Optimising more would leave fewer mutants that change nothing, and fewer of those that a careless
+/// edit makes.
+const CELLS: [&str; 3] = ["proc", "opt_expr", "opt_clean"];
 
 /// A folder with a design, in which yosys works.
 pub(super) struct Workshop<'a> {
     pub tools: &'a FormalTools,
     pub folder: PathBuf,
     design: &'a Design,
-    pub unit: &'static str,
+    unit: &'static Unit,
 }
 
 /// Writes a file.
@@ -30,10 +30,10 @@ impl<'a> Workshop<'a> {
     pub fn open(
         options: &Options,
         tools: &'a FormalTools,
-        unit: &'static str,
+        unit: &'static Unit,
         design: &'a Design,
     ) -> Result<Workshop<'a>> {
-        let folder = options.root.join("target/systole/mutation").join(unit);
+        let folder = options.root.join("target/systole/mutation").join(unit.name);
         let io = |action| {
             let path = folder.clone();
             move |source| Error::Io { action, path, source }
@@ -46,9 +46,13 @@ impl<'a> Workshop<'a> {
         Ok(Workshop { tools, folder, design, unit })
     }
 
-    /// A script's first lines: the design, read.
+    /// A script's first lines: the design, read, and the unit's modules as cells. Both decide how cells are named.
     pub fn read(&self) -> String {
-        format!("read_verilog -sv design.v\nhierarchy -top {}\n{}\n", self.design.top, READ.join("\n"))
+        let mut script = format!("read_verilog -sv design.v\nhierarchy -top {}\n", self.design.top);
+        for pass in CELLS {
+            self.unit.modules.iter().for_each(|(module, _)| script += &format!("{pass} {module}\n"));
+        }
+        script
     }
 
     fn yosys(&self, name: &str, script: &str) -> Result<()> {
@@ -63,18 +67,32 @@ impl<'a> Workshop<'a> {
         std::fs::read_to_string(&path).map_err(|source| Error::Io { action: "read", path, source })
     }
 
-    /// Adds mutants of a module, numbered on from those that there are.
-    pub fn list(&self, module: &str, count: usize, seed: u64, mutants: &mut Vec<Mutant>) -> Result<()> {
-        let (name, file) = (format!("list_{module}"), format!("{module}.mutants"));
-        let list = format!("mutate -list {count} -seed {seed} -module {module} -o {file}\n");
-        self.yosys(&name, &(self.read() + &list))?;
-        let text = self.read_back(&file)?;
-        let before = mutants.len();
-        mutants.extend(text.lines().filter_map(parse).enumerate().map(|(i, m)| Mutant { number: before + i + 1, ..m }));
-        if mutants.len() == before {
-            return Err(Error::Harness { unit: self.unit, reason: format!("there is nothing to mutate in {module}") });
+    /// The mutants of the unit's modules, at most `most` of each.
+    pub fn list(&self, most: usize, seed: u64) -> Result<Vec<Mutant>> {
+        let mut script = self.read();
+        for (module, count) in self.unit.modules {
+            script += &format!("mutate -list {} -seed {seed} -module {module} -o {module}.mutants\n", most.min(*count));
         }
-        Ok(())
+        self.yosys("list", &script)?;
+        let mut mutants = Vec::new();
+        for (module, _) in self.unit.modules {
+            let text = self.read_back(&format!("{module}.mutants"))?;
+            let before = mutants.len();
+            mutants.extend(text.lines().filter_map(parse));
+            if mutants.len() == before {
+                return Err(self.wrong(format!("there is nothing to mutate in {module}")));
+            }
+        }
+        if mutants.is_empty() {
+            return Err(self.wrong("no mutant is no pass".into()));
+        }
+        (1..).zip(&mut mutants).for_each(|(number, m)| m.number = number);
+        Ok(mutants)
+    }
+
+    /// That this unit cannot be asked.
+    pub fn wrong(&self, reason: String) -> Error {
+        Error::Harness { unit: self.unit.name, reason }
     }
 
     /// The design's Verilog with all mutants, each active if the plusarg `+mutant` has its number.
@@ -93,9 +111,8 @@ impl<'a> Workshop<'a> {
         let mut text = self.design.verilog.clone();
         for module in modules {
             let mutated = selected(&self.read_back(&format!("{module}.mutated.v"))?, width);
-            text = mutated.and_then(|mutated| replaced(&text, module, &mutated)).ok_or_else(|| Error::Harness {
-                unit: self.unit,
-                reason: format!("the netlist of {module} is not as expected, in {}", self.folder.display()),
+            text = mutated.and_then(|mutated| replaced(&text, module, &mutated)).ok_or_else(|| {
+                self.wrong(format!("the netlist of {module} is not as expected, in {}", self.folder.display()))
             })?;
         }
         Ok(text)

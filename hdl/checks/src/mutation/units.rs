@@ -6,7 +6,7 @@ use crate::{array, float, link, matrix, vector};
 
 macro_rules! context {
     ($top:literal, $file:literal) => {
-        Some(Context { top: $top, text: include_str!($file), file: $file })
+        Context { top: $top, text: include_str!($file), file: $file }
     };
 }
 
@@ -16,77 +16,77 @@ pub const UNITS: &[Unit] = &[
         name: "product",
         what: "FP16 operands recoded, their product in the adder's form",
         modules: &[("recode_a", 12), ("product", 30)],
-        context: Context::inside("chain_3_top"),
+        contexts: &[Context::inside("chain_3_top")],
         checks: &[&float::THE_ARRAYS_PATH[0]],
     },
     Unit {
         name: "adder",
         what: "the processing element's adder of partial sums, and the forms of its operands",
         modules: &[("add", 60), ("encode", 8), ("decode", 8)],
-        context: Context::inside("chain_3_top"),
+        contexts: &[context!("adder_context", "contexts/adder.sv"), Context::inside("chain_3_top")],
         checks: &[&float::THE_ARRAYS_PATH[0]],
     },
     Unit {
         name: "array",
         what: "a processing element around its adder, its weight store, and the array that they make",
         modules: &[("array_2_3", 12), ("pe", 8), ("store", 4)],
-        context: Context::inside("array_2_3"),
+        contexts: &[Context::inside("array_2_3")],
         checks: &[&array::TWO_BY_TWO[1]],
     },
     Unit {
         name: "multiply",
         what: "the vector lane's FP32 multiplier",
         modules: &[("fmul_top", 40), ("to_right", 8)],
-        context: Context::inside("fmul_top"),
+        contexts: &[Context::inside("fmul_top")],
         checks: &[&float::FMUL],
     },
     Unit {
         name: "add",
         what: "the vector lane's FP32 adder",
         modules: &[("fadd_top", 40), ("align", 8)],
-        context: Context::inside("fadd_top"),
+        contexts: &[Context::inside("fadd_top")],
         checks: &[&float::FADD],
     },
     Unit {
         name: "to_half",
         what: "FP32 to FP16, as in the epilogue and the vector lane",
         modules: &[("single_to_half_top", 30)],
-        context: None,
+        contexts: &[],
         checks: &[&float::SINGLE_TO_HALF],
     },
     Unit {
         name: "to_single",
         what: "FP16 to FP32 with an exponent added",
         modules: &[("half_to_single_top", 12)],
-        context: None,
+        contexts: &[],
         checks: &[&float::HALF_TO_SINGLE],
     },
     Unit {
         name: "lane",
         what: "a lane of the vector engine: operands, ALU, and what chooses between results",
         modules: &[("operand", 12), ("alu", 30), ("lane", 24)],
-        context: Context::inside("lane"),
+        contexts: &[Context::inside("lane")],
         checks: &[&vector::PROGRAMS_N4_V4],
     },
     Unit {
         name: "tiler",
         what: "the matrix engine's issue, and the walks of loader and streamer over tiles, rows and addresses",
         modules: &[("issue", 24), ("loader", 50), ("streamer", 60)],
-        context: None,
+        contexts: &[],
         checks: MATRIX,
     },
     Unit {
         name: "epilogue",
         what: "start values and accumulators, then ReLU, mask, rounding, flags and the write port",
         modules: &[("epilogue", 50), ("columns", 24), ("widen", 4)],
-        context: None,
+        contexts: &[],
         checks: MATRIX,
     },
     Unit {
         name: "deframer",
         what: "COBS decoder, ring writer and CRC of the link",
         modules: &[("deframer", 60), ("crc_unit", 10)],
-        context: context!("deframer_context", "contexts/deframer.sv"),
+        contexts: &[context!("deframer_context", "contexts/deframer.sv")],
         checks: &[
             &link::FRAMES_ARRIVE_WHOLE,
             &link::DAMAGE_NEVER_REACHES_THE_RING,
