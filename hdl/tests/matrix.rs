@@ -37,6 +37,16 @@ fn traps_and_abort_8() {
 }
 
 #[test]
+fn waits_4() {
+    matrix::WAITS_4.pass();
+}
+
+#[test]
+fn refusals_4() {
+    matrix::REFUSALS_4.pass();
+}
+
+#[test]
 fn cycles_4() {
     matrix::CYCLES_4.pass();
 }

@@ -8,6 +8,7 @@ use systole_hdl::matrix::MatrixEngine;
 use systole_hdl::memory::MemorySystem;
 use systole_isa::instr::{Gemm, Instr};
 use systole_isa::machine::Machine;
+use systole_isa::operand::Addr;
 use systole_verilator::{Module, Port};
 
 fn many<T: Default>(n: usize) -> Vec<T> {
@@ -266,6 +267,7 @@ pub struct Bench<'a> {
     pub w_trap: Vec<Port>,
     wdata: Vec<Port>,
     pub issued: u64,
+    noise: Random,
     /// (flag mask, pc, address) in order.
     pub flags: Vec<(u64, u64, u64)>,
 }
@@ -288,6 +290,7 @@ impl<'a> Bench<'a> {
             machine,
             n,
             issued: 0,
+            noise: Random(0x6e01),
             flags: vec![],
         }
     }
@@ -372,7 +375,11 @@ impl<'a> Bench<'a> {
 
     /// Runs jobs to their end; returns, per job, the cycles from its hand-over to its last result written.
     pub fn run(&mut self, jobs: &[Job], mut traffic: Option<&mut Random>) -> Result<Vec<u64>, (u64, u64, u64)> {
-        let words: Vec<Vec<u32>> = jobs.iter().map(|j| Instr::Gemm(j.gemm).encode().to_vec()).collect();
+        let mut words: Vec<Vec<u32>> = jobs.iter().map(|j| Instr::Gemm(j.gemm).encode().to_vec()).collect();
+        // the fetcher has resolved address registers: what is above an address is none of the engine's business
+        for job in &mut words {
+            [3, 5, 7, 9, 10].iter().for_each(|&i| job[i] |= self.noise.bits() as u32 & !Addr::MASK);
+        }
         let (base, mut job, mut word, mut now) = (self.issued, 0, 0, 0u64);
         let (mut handed, mut ended) = (vec![], vec![]);
         let mut last = self.m.get(self.p.done_count);
@@ -384,9 +391,14 @@ impl<'a> Bench<'a> {
             self.m.set(self.p.iw_valid, offer as u64);
             if offer {
                 self.m.set(self.p.iw_data, words[job][word] as u64);
-                self.m.set(self.p.iw_pc, (base + job as u64) * 12 & 0xffff);
-                self.m.set(self.p.iw_wm_en, jobs[job].wait as u64);
-                self.m.set(self.p.iw_wm, (base + job as u64) & 255);
+                // beside other words than the first there is anything
+                let noise = self.noise.bits();
+                let first = |value: u64, shift: u32| if word == 0 { value } else { noise >> shift };
+                self.m.set(self.p.iw_pc, first((base + job as u64) * 12 & 0xffff, 0));
+                self.m.set(self.p.iw_wm_en, first(jobs[job].wait as u64, 16));
+                self.m.set(self.p.iw_wm, first((base + job as u64) & 255, 17));
+                self.m.set(self.p.iw_wv_en, first(0, 25));
+                self.m.set(self.p.iw_wv, first(noise >> 26, 26));
             }
             if let Some(r) = traffic.as_deref_mut() {
                 let bits = r.bits();

@@ -15,7 +15,7 @@ pub struct Image {
     pub h_plane: usize,
     pub s_plane: usize,
     n: usize,
-    pub flags: Vec<(u64, u64)>,
+    pub flags: Vec<(u64, u64, u64)>,
 }
 
 impl Image {
@@ -42,8 +42,8 @@ impl Image {
         v.base.addr.offset_by(r as i32 * v.strides.outer as i32 + c as i32 * v.strides.inner as i32)
     }
 
-    /// What the instruction must do; flags in the machine's order of writing.
-    pub fn gemm(&mut self, g: &Gemm) {
+    /// What the instruction at `pc` must do; flags in the machine's order of writing.
+    pub fn gemm(&mut self, g: &Gemm, pc: u64) {
         let (m, k, n) = (g.m as usize, g.k as usize, g.n as usize);
         let mut result = vec![0f32; m * n];
         for r in 0..m {
@@ -113,7 +113,7 @@ impl Image {
                             }
                         }
                         if let (Some(a), Some(f)) = (first, g.sync.flag) {
-                            self.flags.push((1 << f, a.0 as u64 | (single as u64) << 20));
+                            self.flags.push((1 << f, pc, a.0 as u64 | (single as u64) << 20));
                         }
                     }
                 }

@@ -71,14 +71,14 @@ pub const UNITS: &[Unit] = &[
     Unit {
         name: "tiler",
         what: "the matrix engine's issue, and the walks of loader and streamer over tiles, rows and addresses",
-        modules: &[("issue", 24), ("loader", 50), ("streamer", 60)],
+        modules: &[("issue", 16), ("loader", 36), ("streamer", 40)],
         contexts: &[],
         checks: MATRIX,
     },
     Unit {
         name: "epilogue",
         what: "start values and accumulators, then ReLU, mask, rounding, flags and the write port",
-        modules: &[("epilogue", 50), ("columns", 24), ("widen", 4)],
+        modules: &[("epilogue", 36), ("columns", 16), ("widen", 4)],
         contexts: &[],
         checks: MATRIX,
     },
@@ -96,4 +96,5 @@ pub const UNITS: &[Unit] = &[
 ];
 
 /// N = 4: what it computes, what it refuses, and how long it takes.
-const MATRIX: &[&Check] = &[&matrix::RANDOM_PRODUCTS_4, &matrix::TRAPS_AND_ABORT_4, &matrix::CYCLES_4];
+const MATRIX: &[&Check] =
+    &[&matrix::CYCLES_4, &matrix::WAITS_4, &matrix::REFUSALS_4, &matrix::RANDOM_PRODUCTS_4, &matrix::TRAPS_AND_ABORT_4];
