@@ -3,8 +3,9 @@ fn main() {
     let a: Vec<String> = std::env::args().skip(1).collect();
     let most = a.get(1).map_or(usize::MAX, |m| m.parse().unwrap());
     let unit = Unit::named(&a[0]).unwrap();
+    let threads = std::env::var("THREADS").map_or(1, |t| t.parse().unwrap());
     let prove = std::env::var("NOPROVE").is_err();
-    let r = run(unit, &Plan { most, prove, ..Plan::default() }, &|t, i, n| {
+    let r = run(unit, &Plan { most, prove, threads, ..Plan::default() }, &|t, i, n| {
         let m = &t.mutant;
         println!(
             "{i}/{n} #{} {} {} {} {}[{}] {} {} {} -> {:?}",

@@ -42,13 +42,19 @@ impl<'a> Workshop<'a> {
             std::fs::remove_dir_all(&folder).map_err(io("remove"))?;
         }
         std::fs::create_dir_all(&folder).map_err(io("create"))?;
-        write(&folder.join("design.v"), &design.verilog)?;
+        let named =
+            |text: &str, name: &str| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == name);
+        let wanted = |name: &str| {
+            let part = unit.modules.iter().any(|(m, _)| *m == name);
+            part || unit.contexts.iter().any(|c| c.top == name || named(c.text, name))
+        };
+        write(&folder.join("design.v"), &only(&design.verilog, wanted))?;
         Ok(Workshop { tools, folder, design, unit })
     }
 
     /// A script's first lines: the design, read, and the unit's modules as cells. Both decide how cells are named.
     pub fn read(&self) -> String {
-        let mut script = format!("read_verilog -sv design.v\nhierarchy -top {}\n", self.design.top);
+        let mut script = String::from("read_verilog -sv design.v\nhierarchy\n");
         for pass in CELLS {
             self.unit.modules.iter().for_each(|(module, _)| script += &format!("{pass} {module}\n"));
         }
@@ -119,6 +125,28 @@ impl<'a> Workshop<'a> {
     }
 }
 
+/// The wanted modules and those in them, each where it was: whole machines take long to read, and lines keep their numbers.
+fn only(text: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut modules: Vec<(&str, std::ops::Range<usize>)> = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        if let Some(name) = line.strip_prefix("module ").and_then(|rest| rest.split_whitespace().next()) {
+            modules.push((name, i..lines.len()));
+        } else if let (true, Some((_, range))) = (line.starts_with("endmodule"), modules.last_mut()) {
+            range.end = i + 1;
+        }
+    }
+    let mut keep: Vec<bool> = modules.iter().map(|(name, _)| wanted(name)).collect();
+    while let Some(child) = (0..modules.len()).find(|&c| {
+        let within = |line: &&str| line.split_whitespace().next() == Some(modules[c].0) && line.ends_with('(');
+        !keep[c] && (0..modules.len()).any(|p| keep[p] && lines[modules[p].1.clone()].iter().any(|l| within(&l)))
+    }) {
+        keep[child] = true;
+    }
+    let kept = |i: usize| modules.iter().zip(&keep).any(|((_, range), keep)| *keep && range.contains(&i));
+    lines.iter().enumerate().map(|(i, line)| if kept(i) { format!("{line}\n") } else { "\n".into() }).collect()
+}
+
 /// A line of `mutate -list`.
 fn parse(line: &str) -> Option<Mutant> {
     let arguments = line.trim().strip_prefix("mutate ")?;
@@ -177,6 +205,15 @@ mod tests {
         assert_eq!((m.mode.as_str(), m.cell.as_str(), m.ctrl_bit.as_str()), ("cnot0", "$add$design.v:222$92", "8"));
         assert_eq!((m.wire.as_str(), m.source.as_str()), ("used[3]", "222.23-222.55 95.1-95.2"));
         assert!(parse("").is_none());
+    }
+
+    #[test]
+    fn lines_keep_their_numbers() {
+        let text =
+            "module a (\n);\nendmodule\nmodule b (\n);\n  a inner (\n  );\nendmodule\nmodule c (\n);\nendmodule\n";
+        let kept = only(text, |name| name == "b");
+        assert_eq!(kept, text.replace("module c (\n);\nendmodule\n", "\n\n\n"));
+        assert_eq!(only(text, |name| name == "a").trim(), "module a (\n);\nendmodule");
     }
 
     #[test]
