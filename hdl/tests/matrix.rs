@@ -47,6 +47,16 @@ fn refusals_4() {
 }
 
 #[test]
+fn reach_4() {
+    matrix::REACH_4.pass();
+}
+
+#[test]
+fn far_4() {
+    matrix::FAR_4.pass();
+}
+
+#[test]
 fn cycles_4() {
     matrix::CYCLES_4.pass();
 }

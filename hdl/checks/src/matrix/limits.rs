@@ -14,9 +14,6 @@ pub const WAITS_4: Check = Check { name: "matrix::waits_4", design: || design(4,
 /// Sizes and strides that cannot be executed trap with their cause and what is wrong, and nothing else does.
 pub const REFUSALS_4: Check = Check { name: "matrix::refusals_4", design: || design(4, 3), run: refusals };
 
-/// Rows that the engine's accumulators have.
-const ACCUMULATOR_ROWS: u32 = 256;
-
 fn waits(dut: &mut Dut) {
     let mut b = Bench::new(dut, 4, 3);
     let words = Instr::Gemm(dense(3, 5, 4, 3, 1)).encode().to_vec();
@@ -74,7 +71,8 @@ fn waits(dut: &mut Dut) {
     }
 }
 
-fn abort(b: &mut Bench) {
+/// What follows a trap.
+pub(super) fn abort(b: &mut Bench) {
     b.m.set(b.p.abort, 1);
     b.m.tick_many(16);
     b.m.set(b.p.abort, 0);
@@ -83,9 +81,9 @@ fn abort(b: &mut Bench) {
 }
 
 /// Cause and information of the trap that an instruction deserves.
-fn deserved(g: &Gemm, lanes: i16) -> Option<(u64, u64)> {
+fn deserved(g: &Gemm, lanes: i16, acc_rows: u32) -> Option<(u64, u64)> {
     let rows = g.m_block as u32 * g.n_group as u32 + g.acc_base as u32;
-    if g.m == 0 || g.k == 0 || g.n == 0 || rows > ACCUMULATOR_ROWS {
+    if g.m == 0 || g.k == 0 || g.n == 0 || rows > acc_rows {
         return Some((Trap::Size as u64, rows.into()));
     }
     let wrong = |s: Strides| s.inner.rem_euclid(lanes) != 1;
@@ -131,7 +129,7 @@ fn refusals(dut: &mut Dut) {
             2 => g.n = 0,
             _ => {}
         }
-        let expected = deserved(&g, 4);
+        let expected = deserved(&g, 4, b.machine.acc_rows);
         if expected.is_none() && [g.x, g.w, out].iter().any(|v| v.strides.inner.unsigned_abs() > 17) {
             // right, but with steps that may leave the memory: another check's business
             continue;

@@ -3,12 +3,16 @@
 pub mod bench;
 mod image;
 mod limits;
+mod reach;
+mod room;
 
 use crate::design::{Check, Dut};
 use crate::number::Random;
 use bench::{Bench, Job, design};
 use image::Image;
 pub use limits::{REFUSALS_4, WAITS_4};
+pub use reach::{FAR_4, REACH_4};
+use room::Room;
 use systole_isa::instr::{Gemm, Init, Mask, Output, Sync};
 use systole_isa::operand::{Addr, Base, View};
 
@@ -92,76 +96,6 @@ pub const TRAPS_AND_ABORT_8: Check =
 pub const TRAPS_AND_ABORT_4: Check =
     Check { name: "matrix::traps_and_abort_4", design: || design(4, 3), run: |dut| traps_and_abort(dut, 4) };
 
-/// Hands out room, and views of it.
-struct Room {
-    next: [usize; 2],
-    s_next: [usize; 2],
-    lanes: usize,
-}
-
-impl Room {
-    fn take(next: &mut [usize; 2], plane: usize, words: usize, r: &mut Random) -> Addr {
-        let at = next[plane] + r.below(13) as usize;
-        next[plane] = at + words;
-        Addr::new(plane as u32, at as u32)
-    }
-
-    /// A view of `rows` × `cols`; the element (0, 0) may be at the end of the room (negative strides).
-    fn view(&mut self, single: bool, plane: usize, rows: usize, cols: usize, r: &mut Random) -> View {
-        let l = self.lanes;
-        let next = if single { &mut self.s_next } else { &mut self.next };
-        if r.below(2) == 0 {
-            let pitch = cols + r.below(5) as usize;
-            View::new(Base::at(Room::take(next, plane, rows * pitch, r)), 1, pitch as i16)
-        } else {
-            let pitch = rows.div_ceil(l) * l + 1;
-            View::new(Base::at(Room::take(next, plane, cols * pitch, r)), pitch as i16, 1)
-        }
-    }
-}
-
-fn room(lanes: usize) -> Room {
-    Room { next: [0; 2], s_next: [0; 2], lanes }
-}
-
-fn random_gemm(room: &mut Room, r: &mut Random, top: u64) -> Gemm {
-    let size = |r: &mut Random| 1 + r.below(top) as usize;
-    let (m, k, n) = (size(r), size(r), size(r));
-    let (px, pw, po) = (r.below(2) as usize, r.below(2) as usize, r.below(2) as usize);
-    let n_group = 1 + r.below(4) as u16;
-    let m_block = 1 + r.below((128 / n_group as u64).min(20)) as u16;
-    let spare = 128 - (m_block * n_group) as u64;
-    let x = room.view(false, px, m, k, r);
-    let w = room.view(false, pw, k, n, r);
-    let single = r.below(2) == 0;
-    let out = room.view(single, po, m, n, r);
-    let bias = Base::at(Room::take(&mut room.next, pw, m.max(n), r));
-    let mask = Base::at(Addr(r.below(64) as u32));
-    Gemm {
-        sync: Sync { flag: if r.below(5) == 0 { None } else { Some(r.below(4) as u8) }, ..Sync::default() },
-        m: m as u16,
-        k: k as u16,
-        n: n as u16,
-        m_block,
-        n_group,
-        acc_base: r.below(spare + 1) as u8,
-        x,
-        w,
-        init: match r.below(3) {
-            0 => Init::Zero,
-            1 => Init::BiasPerColumn(bias),
-            _ => Init::BiasPerRow(bias),
-        },
-        out: if single { Output::Single(out) } else { Output::Half(out) },
-        relu: r.below(3) == 0,
-        mask: match r.below(3) {
-            0 => Mask::None,
-            1 => Mask::Write(mask),
-            _ => Mask::Apply(mask),
-        },
-    }
-}
-
 fn compare(b: &mut Bench, image: &Image, what: &str) {
     let h = b.read_all(false, image.h.len());
     let s = b.read_all(true, image.s.len());
@@ -179,6 +113,7 @@ fn trials(dut: &mut Dut, [lanes, latency]: [u32; 2], count: usize, top: u64, see
     let lanes = b.n;
     let mut image = Image::new(&b);
     let mut r = Random(seed);
+    let mut done = 0;
     for trial in 0..count {
         let wild = r.below(3) == 0;
         for w in image.h.iter_mut() {
@@ -190,10 +125,10 @@ fn trials(dut: &mut Dut, [lanes, latency]: [u32; 2], count: usize, top: u64, see
         let (h, s) = (image.h.clone(), image.s.clone());
         b.write_all(false, &h);
         b.write_all(true, &s);
-        let mut room = room(lanes);
+        let mut room = Room::new(&b);
         let mut jobs = vec![];
         for _ in 0..1 + r.below(4) {
-            let g = random_gemm(&mut room, &mut r, top);
+            let g = room.gemm(&mut r, top);
             // The mask is shared; a wait orders it.
             jobs.push(Job { gemm: g, wait: g.mask != Mask::None || r.below(2) == 0 });
             if r.below(4) == 0 && g.m <= g.m_block && (g.n as usize).div_ceil(lanes) <= g.n_group as usize {
@@ -205,9 +140,10 @@ fn trials(dut: &mut Dut, [lanes, latency]: [u32; 2], count: usize, top: u64, see
                 jobs.push(Job { gemm: more, wait: true });
             }
         }
-        if room.next.iter().any(|n| *n > image.h_plane) || room.s_next.iter().any(|n| *n > image.s_plane) {
+        if room.full {
             continue;
         }
+        done += 1;
         image.flags.clear();
         (b.issued..).zip(&jobs).for_each(|(at, j)| image.gemm(&j.gemm, at * 12 & 0xffff));
         b.flags.clear();
@@ -223,6 +159,7 @@ fn trials(dut: &mut Dut, [lanes, latency]: [u32; 2], count: usize, top: u64, see
         compare(&mut b, &image, &what);
         assert_eq!(b.flags, image.flags, "{what}: flags");
     }
+    assert!(done > count / 2, "only {done} of {count} trials found room");
 }
 
 /// A product of matrices without gaps.

@@ -20,7 +20,7 @@ const STATE: Way = Way { name: "state", registers: true, mode: "prove", depth: 2
 const OUTPUTS: Way = Way { name: "outputs", registers: false, mode: "prove", depth: 12 };
 const BOUNDED: Way = Way { name: "bounded", registers: false, mode: "bmc", depth: 24 };
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Asks SymbiYosys.
 pub(super) struct Prover<'a> {
@@ -32,9 +32,10 @@ pub(super) struct Prover<'a> {
 impl Prover<'_> {
     /// Whether a mutant that no check noticed is one that none can notice.
     pub fn decide(&self, mutant: &Mutant) -> Result<Fate> {
-        let alone = Context { top: &mutant.module, text: "", file: "" };
+        let around = |c: &Context| c.of.contains(&mutant.module.as_str());
+        let alone = Context { top: &mutant.module, text: "", file: "", of: &[] };
         let mut reason = String::new();
-        for scope in std::iter::once(alone).chain(self.contexts.iter().copied().filter(|c| c.top != mutant.module)) {
+        for scope in std::iter::once(alone).chain(self.contexts.iter().copied().filter(around)) {
             for way in [&STATE, &OUTPUTS, &BOUNDED] {
                 let what = if way.registers { "outputs and registers" } else { "outputs" };
                 match self.ask(mutant, way, scope)?.as_str() {

@@ -61,12 +61,14 @@ pub struct Context<'a> {
     pub text: &'a str,
     /// Its file, to be named where it decides.
     pub file: &'a str,
+    /// The modules that it is for. Another is not in it, and would be found equivalent for nothing.
+    pub of: &'a [&'a str],
 }
 
 impl<'a> Context<'a> {
     /// A module of the design.
-    pub const fn inside(top: &'a str) -> Context<'a> {
-        Context { top, text: "", file: "" }
+    pub const fn inside(top: &'a str, of: &'a [&'a str]) -> Context<'a> {
+        Context { top, text: "", file: "", of }
     }
 
     fn words(&self) -> String {

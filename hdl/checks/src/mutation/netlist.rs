@@ -181,7 +181,9 @@ fn selected(text: &str, width: u32) -> Option<String> {
         format!("  reg {range}mutant;\n  initial if (!$value$plusargs(\"mutant=%d\", mutant)) mutant = 0;\n");
     let at = text.find("module ")?;
     // yosys also brings the port to instances of other mutated modules
-    let text = text[at..].replacen(", mutant);", ");", 1);
+    let (head, body) = text[at..].split_once(");")?;
+    let head: Vec<&str> = head.split(", ").filter(|port| port.trim() != "mutant").collect();
+    let text = format!("{});{body}", head.join(", "));
     let text = text.replace("    .mutant(mutant),\n", "").replace(",\n    .mutant(mutant)\n", "\n");
     text.contains(&port).then(|| text.replacen(&port, &register, 1))
 }
@@ -227,7 +229,7 @@ mod tests {
         let netlist =
             "/* by */\nmodule b(x, mutant);\n  input x;\n  input [3:0] mutant;\n  wire [3:0] mutant;\nendmodule\n";
         let text = selected(netlist, 4).unwrap();
-        assert!(text.starts_with("module b(x);") && text.contains("reg [3:0] mutant;") && text.contains("plusargs"));
+        assert!(text.starts_with("module b(x, y);") && text.contains("reg [3:0] mutant;") && text.contains("plusargs"));
         assert!(selected(netlist, 5).is_none(), "another port is none of ours");
     }
 }
