@@ -44,29 +44,27 @@ pub const THE_ARRAYS_PATH: [Check; 3] = [
 ];
 
 /// Operand pairs: independent, or near each other in magnitude (cancellation, ties).
-fn pairs(random: &mut Random, count: usize) -> Vec<(u32, u32)> {
-    (0..count)
-        .map(|_| {
-            let a = random.single();
-            let b = match random.below(4) {
-                0 => a ^ 0x8000_0000 ^ (1 << random.below(24)),
-                1 => (a ^ 0x8000_0000).wrapping_add((random.below(31) as u32) << 23),
-                2 => {
-                    // A product near the border of the subnormals.
-                    let e = 127u32.wrapping_sub(a >> 23 & 255).wrapping_sub(random.below(26) as u32) & 255;
-                    (random.bits() as u32 & 0x807f_ffff) | e << 23
-                }
-                _ => random.single(),
-            };
-            if random.bits() & 1 == 0 { (a, b) } else { (b, a) }
-        })
-        .collect()
+fn pairs(mut random: Random, count: usize) -> impl Iterator<Item = (u32, u32)> {
+    (0..count).map(move |_| {
+        let a = random.single();
+        let b = match random.below(4) {
+            0 => a ^ 0x8000_0000 ^ (1 << random.below(24)),
+            1 => (a ^ 0x8000_0000).wrapping_add((random.below(31) as u32) << 23),
+            2 => {
+                // A product near the border of the subnormals.
+                let e = 127u32.wrapping_sub(a >> 23 & 255).wrapping_sub(random.below(26) as u32) & 255;
+                (random.bits() as u32 & 0x807f_ffff) | e << 23
+            }
+            _ => random.single(),
+        };
+        if random.bits() & 1 == 0 { (a, b) } else { (b, a) }
+    })
 }
 
 fn binary(dut: &mut Dut, ins: &[&str], outs: &[&str], latency: usize, f: impl Fn(f32, f32) -> f32) {
-    let cases = pairs(&mut Random(SEED), CASES);
+    let cases = pairs(Random(SEED), CASES);
     let stimuli = |block: &[(u32, u32)]| block.iter().flat_map(|(a, b)| [*a as u64, *b as u64]).collect();
-    dut.compare([ins, outs], latency, &cases, stimuli, |(a, b), got| {
+    dut.compare([ins, outs], latency, cases, stimuli, |(a, b), got| {
         let expected = canonical(f(f32::from_bits(*a), f32::from_bits(*b)));
         (got[0] as u32 != expected).then(|| format!("{a:08x}, {b:08x} give {:08x}, not {expected:08x}", got[0]))
     });
@@ -85,7 +83,7 @@ fn half_to_single(dut: &mut Dut) {
     }
     assert!(cases.len() > 400_000);
     let stimuli = |block: &[(u16, i8, u32)]| block.iter().flat_map(|(h, o, _)| [*h as u64, *o as u8 as u64]).collect();
-    dut.compare([&["half", "offset"], &["single"]], 0, &cases, stimuli, |(half, offset, expected), got| {
+    dut.compare([&["half", "offset"], &["single"]], 0, cases, stimuli, |(half, offset, expected), got| {
         (got[0] as u32 != *expected)
             .then(|| format!("{half:04x} * 2^{offset} gives {:08x}, not {expected:08x}", got[0]))
     });
@@ -93,7 +91,8 @@ fn half_to_single(dut: &mut Dut) {
 
 fn single_to_half(dut: &mut Dut) {
     let mut random = Random(SEED);
-    let mut cases: Vec<u32> = (0..CASES / 2).map(|_| random.single()).collect();
+    let random = (0..CASES / 2).map(move |_| random.single());
+    let mut cases: Vec<u32> = vec![];
     // Every FP16 number, every midpoint between two, and their neighbours.
     for half in 0..0x7c00u16 {
         let middle =
@@ -104,8 +103,9 @@ fn single_to_half(dut: &mut Dut) {
             }
         }
     }
+    let cases = random.chain(cases);
     let stimuli = |block: &[u32]| block.iter().map(|x| *x as u64).collect();
-    dut.compare([&["single"], &["half", "nonfinite"]], TO_HALF_LATENCY, &cases, stimuli, |x, got| {
+    dut.compare([&["single"], &["half", "nonfinite"]], TO_HALF_LATENCY, cases, stimuli, |x, got| {
         let expected = narrow(f32::from_bits(*x));
         let bad = expected & 0x7c00 == 0x7c00;
         (got[0] as u16 != expected || (got[1] == 1) != bad)
@@ -170,9 +170,8 @@ fn path_of(l: usize) -> Design {
 
 fn path(dut: &mut Dut, l: usize) {
     let mut random = Random(SEED ^ 1);
-    let mut cases: Vec<(u16, u16, f32)> = vec![];
     let mut c = 0f32;
-    while cases.len() < CASES {
+    let cases = (0..CASES).map(move |_| {
         let (mut a, mut b) = (random.half(), random.half());
         // Sums of products, as the array makes them; then a sum that nearly cancels the product, or ties with it.
         match random.below(8) {
@@ -187,9 +186,9 @@ fn path(dut: &mut Dut, l: usize) {
             _ => {}
         }
         let c32 = f32::from_bits(canonical(c));
-        cases.push((a, b, c32));
         c = c32 + widen(a) * widen(b);
-    }
+        (a, b, c32)
+    });
     // The sum arrives PRODUCT_LATENCY cycles after the operands.
     let lag = PRODUCT_LATENCY;
     let stimuli = |block: &[(u16, u16, f32)]| {
@@ -198,7 +197,7 @@ fn path(dut: &mut Dut, l: usize) {
             .flat_map(|t| [at(t).0 as u64, at(t).1 as u64, at(t.wrapping_sub(lag)).2.to_bits() as u64])
             .collect()
     };
-    dut.compare([&["a", "b", "c"], &["z"]], lag + l, &cases, stimuli, |(a, b, c), got| {
+    dut.compare([&["a", "b", "c"], &["z"]], lag + l, cases, stimuli, |(a, b, c), got| {
         let expected = canonical(c + widen(*a) * widen(*b));
         (got[0] as u32 != expected)
             .then(|| format!("{a:04x} * {b:04x} + {:08x} gives {:08x}, not {expected:08x}", c.to_bits(), got[0]))
