@@ -32,26 +32,33 @@ pub(super) struct Prover<'a> {
 impl Prover<'_> {
     /// Whether a mutant that no check noticed is one that none can notice.
     pub fn decide(&self, mutant: &Mutant) -> Result<Fate> {
-        let around = |c: &Context| c.of.contains(&mutant.module.as_str());
         let alone = Context { top: &mutant.module, text: "", file: "", of: &[] };
+        let around = |c: &&Context| c.of.contains(&mutant.module.as_str());
+        let scopes: Vec<Context> =
+            std::iter::once(&alone).chain(self.contexts.iter().filter(around)).copied().collect();
+        // the cheapest question first, everywhere
+        for scope in &scopes {
+            if self.ask(mutant, &STATE, *scope)? == "PASS" {
+                let proof =
+                    format!("outputs and registers of {} equal, induction of depth {}", scope.words(), STATE.depth);
+                return Ok(Fate::Equivalent { proof });
+            }
+        }
         let mut reason = String::new();
-        for scope in std::iter::once(alone).chain(self.contexts.iter().copied().filter(around)) {
-            for way in [&STATE, &OUTPUTS, &BOUNDED] {
-                let what = if way.registers { "outputs and registers" } else { "outputs" };
-                match self.ask(mutant, way, scope)?.as_str() {
+        for scope in &scopes {
+            for way in [&BOUNDED, &OUTPUTS] {
+                match self.ask(mutant, way, *scope)?.as_str() {
                     "PASS" if way.mode == "prove" => {
-                        let proof = format!("{what} of {} equal, induction of depth {}", scope.words(), way.depth);
+                        let proof = format!("outputs of {} equal, induction of depth {}", scope.words(), way.depth);
                         return Ok(Fate::Equivalent { proof });
                     }
-                    "PASS" => {
-                        let proof = format!("{what} of {} equal in the first {} cycles", scope.words(), way.depth);
-                        return Ok(Fate::Bounded { proof });
-                    }
-                    // from the start on, by inputs that its surroundings may never give it
-                    "FAIL" if !way.registers => {
+                    "PASS" => reason = format!("outputs of {} equal in the first {} cycles", scope.words(), way.depth),
+                    // by inputs that its surroundings may never give it
+                    "FAIL" if way.mode == "bmc" => {
                         reason = format!("{} can answer differently", scope.words());
                         break;
                     }
+                    _ if reason.contains("first") => return Ok(Fate::Bounded { proof: reason }),
                     verdict => reason = format!("the solver says {verdict} of {}", scope.words()),
                 }
             }
@@ -62,8 +69,8 @@ impl Prover<'_> {
     fn ask(&self, mutant: &Mutant, way: &Way, scope: Context) -> Result<String> {
         let name = format!("equivalent_{}_{}_{}", mutant.number, scope.top, way.name);
         let job = format!("{name}.sby");
-        write(&self.workshop.folder.join(&job), &self.script(mutant, way, scope))?;
-        write(&self.workshop.folder.join("context.sv"), scope.text)?;
+        write(&self.workshop.folder.join(&job), &self.script(mutant, way, scope, &name))?;
+        write(&self.workshop.folder.join(format!("{name}.sv")), scope.text)?;
         let mut verdict = String::from("nothing");
         let log = self.workshop.folder.join(format!("{name}.log"));
         let mut hear = |line: &str| {
@@ -78,22 +85,22 @@ impl Prover<'_> {
         Ok(verdict)
     }
 
-    fn script(&self, mutant: &Mutant, way: &Way, scope: Context) -> String {
-        let around = if scope.text.is_empty() { "" } else { "read_verilog -sv context.sv\n" };
+    fn script(&self, mutant: &Mutant, way: &Way, scope: Context, name: &str) -> String {
+        let around = if scope.text.is_empty() { String::new() } else { format!("read_verilog -sv {name}.sv\n") };
         // memories and registers without an initial value start as zero, as in the simulator
         let top = scope.top;
         let expose = if way.registers { "expose -dff\n" } else { "" };
-        let side = |change: &str, name: &str| {
+        let side = |change: &str, side: &str| {
             format!(
                 "{change}{around}hierarchy -top {top}\nproc\nflatten\nmemory_map\nsetundef -init -zero\nopt_clean\n{expose}\
-                 rename {top} {name}\ndesign -stash {name}\n"
+                 rename {top} {side}\ndesign -stash {side}\n"
             )
         };
         format!(
             "[options]\nmode {}\ndepth {}\ntimeout {}\n\n[engines]\nsmtbmc yices\n\n[script]\n\
              {}design -save start\n{}design -load start\n{}\
              design -copy-from gold -as gold gold\ndesign -copy-from gate -as gate gate\n\
-             miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\nprep -top miter\n\n[files]\ndesign.v\ncontext.sv\n",
+             miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\nprep -top miter\n\n[files]\ndesign.v\n{name}.sv\n",
             way.mode,
             way.depth,
             LIMIT.as_secs(),
