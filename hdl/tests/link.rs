@@ -26,3 +26,8 @@ fn sent_frames_decode() {
 fn the_bus_has_precedence_over_the_mover() {
     link::THE_BUS_HAS_PRECEDENCE_OVER_THE_MOVER.pass();
 }
+
+#[test]
+fn counters_go_around() {
+    link::COUNTERS_GO_AROUND.pass();
+}

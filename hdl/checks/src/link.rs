@@ -24,6 +24,9 @@ pub const A_FULL_RING_DROPS_WHOLE_FRAMES_AND_SAYS_SO: Check = Check {
     run: a_full_ring_drops_whole_frames_and_says_so,
 };
 
+/// Damaged frames and those without room are counted through all 16 bits.
+pub const COUNTERS_GO_AROUND: Check = Check { name: "link::counters_go_around", design, run: counters_go_around };
+
 /// What is sent decodes.
 pub const SENT_FRAMES_DECODE: Check = Check { name: "link::sent_frames_decode", design, run: sent_frames_decode };
 
@@ -222,6 +225,34 @@ fn a_full_ring_drops_whole_frames_and_says_so(dut: &mut Dut) {
     assert_eq!(b.receive(), None);
     b.feed(&wire(&frame));
     assert_eq!(b.receive().as_deref(), Some(&frame[..]));
+}
+
+fn counters_go_around(dut: &mut Dut) {
+    const STEP: usize = 1 << 11;
+    let mut b = Bench::new(dut);
+    // one byte and no CRC
+    let damaged = [2u8, 1, 0].repeat(STEP);
+    let mut count = 0;
+    for _ in 0..(1 << 16) / STEP {
+        b.feed(&damaged);
+        count += STEP as u32;
+        assert_eq!(b.read(regs::RX_ERRORS), count & 0xffff);
+    }
+    b.feed(&[2, 1, 0]);
+    assert_eq!(b.read(regs::RX_ERRORS), 1, "around");
+    let sound = wire(&[7; 4]);
+    while b.read(regs::RX_ERRORS) == 1 {
+        b.feed(&sound);
+    }
+    let lost = sound.repeat(STEP);
+    count = 1;
+    for _ in 0..(1 << 16) / STEP {
+        assert_eq!(b.read(regs::RX_ERRORS), (count & 0xffff) << 16 | 1);
+        b.feed(&lost);
+        count += STEP as u32;
+    }
+    assert_eq!(b.read(regs::RX_ERRORS), 1 << 16 | 1, "around");
+    assert_eq!(b.receive().as_deref(), Some(&[7; 4][..]), "what was there is still there");
 }
 
 fn sent_frames_decode(dut: &mut Dut) {

@@ -97,6 +97,7 @@ pub const UNITS: &[Unit] = &[
             &link::FRAMES_ARRIVE_WHOLE,
             &link::DAMAGE_NEVER_REACHES_THE_RING,
             &link::A_FULL_RING_DROPS_WHOLE_FRAMES_AND_SAYS_SO,
+            &link::COUNTERS_GO_AROUND,
         ],
     },
 ];
