@@ -46,19 +46,21 @@ impl Prover<'_> {
         }
         let mut reason = String::new();
         for scope in &scopes {
-            for way in [&BOUNDED, &OUTPUTS] {
+            for way in [&OUTPUTS, &BOUNDED] {
                 match self.ask(mutant, way, *scope)?.as_str() {
                     "PASS" if way.mode == "prove" => {
                         let proof = format!("outputs of {} equal, induction of depth {}", scope.words(), way.depth);
                         return Ok(Fate::Equivalent { proof });
                     }
-                    "PASS" => reason = format!("outputs of {} equal in the first {} cycles", scope.words(), way.depth),
+                    "PASS" => {
+                        let proof = format!("outputs of {} equal in the first {} cycles", scope.words(), way.depth);
+                        return Ok(Fate::Bounded { proof });
+                    }
                     // by inputs that its surroundings may never give it
-                    "FAIL" if way.mode == "bmc" => {
+                    "FAIL" => {
                         reason = format!("{} can answer differently", scope.words());
                         break;
                     }
-                    _ if reason.contains("first") => return Ok(Fate::Bounded { proof: reason }),
                     verdict => reason = format!("the solver says {verdict} of {}", scope.words()),
                 }
             }
