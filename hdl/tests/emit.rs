@@ -1,10 +1,9 @@
 //! The emitter: what it prints means what the Rust means, and what cannot be printed is refused.
 
-mod float_common;
-
-use float_common::{Random, load, ports};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
+use systole_checks::number::Random;
+use systole_checks::{Design, ports};
 use systole_hdl::comment;
 use systole_hdl::emit::{emit_verilog, try_emit_verilog};
 
@@ -145,7 +144,7 @@ fn registers_are_inlined_and_names_are_plain() {
 
 #[test]
 fn verilated_expressions_mean_what_rust_means() {
-    let mut module = load(traps(), "traps_top", true, systole_verilator::Optimise::Quick);
+    let mut module = Design { optimise: systole_verilator::Optimise::Quick, ..Design::of(traps(), "traps_top") }.load();
     let outputs = [
         "masked",
         "sum_mul",

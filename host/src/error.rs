@@ -255,6 +255,18 @@ pub enum Error {
         /// What was found instead, with the path of a trace where there is one.
         reason: String,
     },
+    /// Checks let too much broken hardware through.
+    #[error("{survived} of {mutants} mutants survived: {killed} were killed, and {wanted} is wanted")]
+    Survived {
+        /// Mutants that no check noticed and that are not equivalent.
+        survived: usize,
+        /// All mutants.
+        mutants: usize,
+        /// The share of those that are not equivalent that was killed.
+        killed: String,
+        /// The share that is wanted.
+        wanted: String,
+    },
     /// Ctrl-C.
     #[error("interrupted{kept}")]
     Interrupted {
@@ -312,6 +324,7 @@ impl Error {
             }
             Error::Mismatch { .. } => "the same command shows it again; please report it with this message".into(),
             Error::NotProved { .. } => "open the trace in a waveform viewer, or read the log: docs/verification tells how harnesses work".into(),
+            Error::Survived { .. } => "survivors are named above and in the table: let a check of hdl/checks meet what they change".into(),
             Error::Interrupted { .. } => "`systole train` with --resume and the run's folder continues a run, `systole reproduce` goes on as it is".into(),
         }
     }
@@ -334,7 +347,7 @@ impl Error {
             | Error::Board { .. } => 5,
             Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. } => 6,
             Error::Setup { .. } => 7,
-            Error::Mismatch { .. } | Error::Uncovered { .. } | Error::NotProved { .. } => 8,
+            Error::Mismatch { .. } | Error::Uncovered { .. } | Error::NotProved { .. } | Error::Survived { .. } => 8,
             Error::Interrupted { .. } => 130,
         }
     }

@@ -29,6 +29,7 @@ fn name(e: &Error) -> &'static str {
         Error::Uncovered { .. } => "Uncovered",
         Error::Mismatch { .. } => "Mismatch",
         Error::NotProved { .. } => "NotProved",
+        Error::Survived { .. } => "Survived",
         Error::Interrupted { .. } => "Interrupted",
     }
 }
@@ -115,6 +116,7 @@ fn examples() -> Vec<Error> {
             property: "no_overflow of byte_fifo (harness.sv:39.5-39.38)".into(),
             reason: "a counterexample, trace target/systole/formal/byte_fifo/byte_fifo_proof/engine_0/trace.vcd".into(),
         },
+        Error::Survived { survived: 15, mutants: 480, killed: "96.80 %".into(), wanted: "97.00 %".into() },
         Error::Interrupted { kept: "; the checkpoint after step 90 is in runs/a".into() },
     ]
 }

@@ -115,6 +115,17 @@ impl FormalTools {
         })
     }
 
+    /// Runs yosys on the script `script` in the folder `at`; all that it prints goes to `log`.
+    ///
+    /// # Errors
+    /// It cannot be started, fails, or is still running after `limit`; the error quotes the log's end.
+    pub fn yosys(&self, script: &str, at: &Path, log: &Path, limit: Duration) -> Result<Took> {
+        let mut command = self.yosys.python();
+        command.arg(&self.launcher).arg(&self.yosys.site).args(["yosys", "-s", script]).current_dir(at);
+        let job = Job { command, purpose: "read and change a design", limit, help: "install Python 3.9 or later" };
+        job.follow("yosys", log, |status| status.success(), &mut |_| ())
+    }
+
     /// Runs SymbiYosys on the file `job` in the folder `at`; each line that it prints goes to `log` and to `hear`. A property that
     /// does not hold is no error here: `hear` is told of it.
     ///

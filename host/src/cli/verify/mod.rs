@@ -7,6 +7,7 @@
 //! | [`lockstep`] | a network in training, with the model |
 //! | `coverage` | which lines and bits of the hardware the tests have exercised |
 //! | `formal` | proofs of the units, see [`crate::formal`] |
+//! | `mutation` | units that are broken on purpose, with what their checks expect, see [`systole_checks::mutation`] |
 //! | `table` | rows of `docs/verification` |
 
 mod coverage;
@@ -14,6 +15,7 @@ mod formal;
 pub mod functions;
 pub mod gemm;
 pub mod lockstep;
+mod mutation;
 mod table;
 
 use clap::Subcommand;
@@ -30,6 +32,7 @@ pub(super) enum Verify {
     Gemm(gemm::GemmArgs),
     Functions(functions::FunctionsArgs),
     Formal(formal::FormalArgs),
+    Mutation(mutation::MutationArgs),
     Lockstep(Box<lockstep::LockstepArgs>),
     Coverage(coverage::CoverageArgs),
 }
@@ -40,6 +43,7 @@ impl Verify {
             Verify::Gemm(a) => a.run(),
             Verify::Functions(a) => a.run(),
             Verify::Formal(a) => a.run(),
+            Verify::Mutation(a) => a.run(),
             Verify::Lockstep(a) => a.run(),
             Verify::Coverage(a) => a.run(),
         }

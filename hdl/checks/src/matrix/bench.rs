@@ -1,15 +1,15 @@
 //! Memory system and matrix engine on one bench, with a back door through the vector engine's and the mover's ports.
-#![allow(dead_code)]
 
-use crate::float_common::Random;
+use crate::design::{Design, Dut, Hang};
+use crate::number::Random;
 use rust_hdl_core::prelude::*;
 use systole_hdl::comment;
-use systole_hdl::emit::{LINT_WAIVERS, emit_verilog};
 use systole_hdl::matrix::MatrixEngine;
 use systole_hdl::memory::MemorySystem;
 use systole_isa::instr::{Gemm, Instr};
 use systole_isa::machine::Machine;
-use systole_verilator::{ModelSpec, Module, Options, Port, Verilator};
+use systole_isa::operand::Addr;
+use systole_verilator::{Module, Port};
 
 fn many<T: Default>(n: usize) -> Vec<T> {
     (0..n).map(|_| T::default()).collect()
@@ -236,22 +236,27 @@ pub struct Job {
     pub wait: bool,
 }
 
-fn load(mut top: Top) -> Module {
-    top.connect_all();
-    // `abort` is a function of C++, which Verilator renames.
-    let mut spec =
-        ModelSpec::new("matrix_bench", emit_verilog(&top, "matrix_bench")).clock("clock").allow("SYMRSVDWORD");
-    for (warning, _reason) in LINT_WAIVERS {
-        spec = spec.allow(*warning);
+/// The machine that the engine and its memories are cut from.
+pub fn machine(lanes: u32, adder_latency: u32) -> Machine {
+    Machine {
+        lanes,
+        adder_latency,
+        hmem_words: 1 << 15,
+        smem_words: 1 << 13,
+        mask_bits: 1 << 12,
+        ..Machine::with_lanes(lanes)
     }
-    let verilator = Verilator::provision(&Options::workspace()).expect("a Verilator");
-    let library = verilator.build(&spec).unwrap_or_else(|e| panic!("the bench does not build: {e}"));
-    Module::load(&library).expect("a model")
+}
+
+/// The engine and its memories.
+pub fn design(lanes: u32, adder_latency: u32) -> Design {
+    Design::of(Top::new(&machine(lanes, adder_latency)), "matrix_bench")
 }
 
 /// A bench that runs.
-pub struct Bench {
-    pub m: Module,
+pub struct Bench<'a> {
+    /// The engine and its memories.
+    pub m: &'a mut Dut,
     pub p: Ports,
     pub machine: Machine,
     pub n: usize,
@@ -262,31 +267,19 @@ pub struct Bench {
     pub w_trap: Vec<Port>,
     wdata: Vec<Port>,
     pub issued: u64,
+    noise: Random,
     /// (flag mask, pc, address) in order.
     pub flags: Vec<(u64, u64, u64)>,
 }
 
-impl Bench {
-    /// With the usual adder.
-    pub fn new(lanes: u32) -> Bench {
-        Bench::with_latency(lanes, Machine::DEFAULT.adder_latency)
-    }
-
-    /// With an adder of `adder_latency` cycles.
-    pub fn with_latency(lanes: u32, adder_latency: u32) -> Bench {
-        let machine = Machine {
-            lanes,
-            adder_latency,
-            hmem_words: 1 << 15,
-            smem_words: 1 << 13,
-            mask_bits: 1 << 12,
-            ..Machine::with_lanes(lanes)
-        };
-        let m = load(Top::new(&machine));
+impl<'a> Bench<'a> {
+    /// Around an instance of [`design`].
+    pub fn new(m: &'a mut Dut, lanes: u32, adder_latency: u32) -> Bench<'a> {
+        let machine = machine(lanes, adder_latency);
         let n = lanes as usize;
         let all = |name: &str, n: usize| (0..n).map(|i| m.find(&format!("{name}_{i}")).expect("a port")).collect();
         Bench {
-            p: Ports::new(&m),
+            p: Ports::new(m),
             r_req: all("r_req", 4),
             r_trap: all("r_trap", 4),
             rdata: all("rdata", n),
@@ -297,6 +290,7 @@ impl Bench {
             machine,
             n,
             issued: 0,
+            noise: Random(0x6e01),
             flags: vec![],
         }
     }
@@ -381,18 +375,30 @@ impl Bench {
 
     /// Runs jobs to their end; returns, per job, the cycles from its hand-over to its last result written.
     pub fn run(&mut self, jobs: &[Job], mut traffic: Option<&mut Random>) -> Result<Vec<u64>, (u64, u64, u64)> {
-        let words: Vec<Vec<u32>> = jobs.iter().map(|j| Instr::Gemm(j.gemm).encode().to_vec()).collect();
+        let mut words: Vec<Vec<u32>> = jobs.iter().map(|j| Instr::Gemm(j.gemm).encode().to_vec()).collect();
+        // the fetcher has resolved address registers: what is above an address is none of the engine's business
+        for job in &mut words {
+            [3, 5, 7, 9, 10].iter().for_each(|&i| job[i] |= self.noise.bits() as u32 & !Addr::MASK);
+        }
         let (base, mut job, mut word, mut now) = (self.issued, 0, 0, 0u64);
         let (mut handed, mut ended) = (vec![], vec![]);
         let mut last = self.m.get(self.p.done_count);
+        // eight cycles a product, of which the array makes many in one, and room to fill and drain
+        let work: u64 = jobs.iter().map(|j| j.gemm.m as u64 * j.gemm.k as u64 * j.gemm.n as u64).sum();
+        let limit = 50_000 + 8 * work;
         while ended.len() < jobs.len() {
             let offer = job < jobs.len();
             self.m.set(self.p.iw_valid, offer as u64);
             if offer {
                 self.m.set(self.p.iw_data, words[job][word] as u64);
-                self.m.set(self.p.iw_pc, (base + job as u64) * 12 & 0xffff);
-                self.m.set(self.p.iw_wm_en, jobs[job].wait as u64);
-                self.m.set(self.p.iw_wm, (base + job as u64) & 255);
+                // beside other words than the first there is anything
+                let noise = self.noise.bits();
+                let first = |value: u64, shift: u32| if word == 0 { value } else { noise >> shift };
+                self.m.set(self.p.iw_pc, first((base + job as u64) * 12 & 0xffff, 0));
+                self.m.set(self.p.iw_wm_en, first(jobs[job].wait as u64, 16));
+                self.m.set(self.p.iw_wm, first((base + job as u64) & 255, 17));
+                self.m.set(self.p.iw_wv_en, first(0, 25));
+                self.m.set(self.p.iw_wv, first(noise >> 26, 26));
             }
             if let Some(r) = traffic.as_deref_mut() {
                 let bits = r.bits();
@@ -432,7 +438,9 @@ impl Bench {
                 let seen = (self.m.get(self.p.trap_cause), self.m.get(self.p.trap_info), self.m.get(self.p.trap_pc));
                 return Err(seen);
             }
-            assert!(now < 3_000_000, "no end: {} of {} jobs", ended.len(), jobs.len());
+            if now > limit {
+                std::panic::panic_any(Hang(self.m.cycles()));
+            }
         }
         self.issued += jobs.len() as u64;
         self.m.set(self.p.iw_valid, 0);

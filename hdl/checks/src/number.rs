@@ -1,33 +1,11 @@
-//! What the tests of the float units and of the array share: models, random numbers, the reference.
-#![allow(dead_code)]
-
-use rust_hdl_core::prelude::Block;
-use systole_hdl::emit::{LINT_WAIVERS, emit_verilog};
-use systole_verilator::{ModelSpec, Module, Optimise, Options, Port, Verilator};
-
-/// Verilates a block; every warning but the emitter's documented waivers is an error.
-pub fn load(mut block: impl Block, top: &str, clocked: bool, how: Optimise) -> Module {
-    block.connect_all();
-    let mut spec = ModelSpec::new(top, emit_verilog(&block, top)).optimise(how);
-    if clocked {
-        spec = spec.clock("clock");
-    }
-    for (warning, _reason) in LINT_WAIVERS {
-        spec = spec.allow(*warning);
-    }
-    let verilator = Verilator::provision(&Options::workspace()).expect("a Verilator");
-    let library = verilator.build(&spec).unwrap_or_else(|e| panic!("{top} does not build: {e}"));
-    Module::load(&library).expect("a model")
-}
-
-pub fn ports(module: &Module, names: &[&str]) -> Vec<Port> {
-    names.iter().map(|n| module.find(n).expect("a port")).collect()
-}
+//! Random numbers of every class, and FP16 by integer arithmetic: the references of the checks.
 
 /// SplitMix64.
+#[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
+    /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,6 +13,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.bits() % n
     }

@@ -1,11 +1,11 @@
 //! The Verilated engine beside a behavioural memory that obeys the client protocol and refuses at random.
 
 use super::reference::{State, index};
+use crate::design::{Design, Dut};
 use std::collections::VecDeque;
-use systole_hdl::emit::emit_verilog;
 use systole_hdl::vector::VectorEngine;
 use systole_isa::instr::{Instr, Vector};
-use systole_verilator::{ModelSpec, Module, Options, Port, Verilator};
+use systole_verilator::Port;
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -50,8 +50,10 @@ struct Client {
     data: Vec<Port>,
 }
 
-pub struct Bench {
-    pub m: Module,
+/// The engine and what is around it.
+pub struct Bench<'a> {
+    /// The engine.
+    pub m: &'a mut Dut,
     pub n: usize,
     pub v: usize,
     pub state: State,
@@ -68,23 +70,14 @@ pub struct Bench {
     due: [VecDeque<(u64, Vec<u32>)>; 3],
 }
 
-pub fn build(n: usize, v: usize) -> Module {
-    let mut engine = VectorEngine::new(n, v);
-    rust_hdl_core::prelude::Block::connect_all(&mut engine);
-    let text = emit_verilog(&engine, "vector_engine");
-    let mut spec = ModelSpec::new("vector_engine", text).clock("clock");
-    for (w, _) in systole_hdl::emit::LINT_WAIVERS {
-        spec = spec.allow(*w);
-    }
-    // `abort` is also a C function; Verilator renames the member and nothing else.
-    spec = spec.allow("SYMRSVDWORD");
-    let tool = Verilator::provision(&Options::workspace()).unwrap_or_else(|e| panic!("{e}"));
-    Module::load(&tool.build(&spec).unwrap_or_else(|e| panic!("{e}"))).unwrap()
+/// An engine of `v` lanes beside an array of `n` columns.
+pub fn design(n: usize, v: usize) -> Design {
+    Design::of(VectorEngine::new(n, v), "vector_engine")
 }
 
-impl Bench {
-    pub fn new(n: usize, v: usize, state: State, rng: Rng) -> Bench {
-        let m = build(n, v);
+impl<'a> Bench<'a> {
+    /// Around an instance of [`design`], with the scalar registers written.
+    pub fn new(m: &'a mut Dut, n: usize, v: usize, state: State, rng: Rng) -> Bench<'a> {
         let p = |name: String| m.find(&name).unwrap();
         let mut clients = vec![];
         for (side, count, data) in [("r", 3, "rdata"), ("w", 2, "wdata")] {
