@@ -120,7 +120,7 @@ pub(super) fn ratio(rows: &[Row], variant: &Variant) -> Option<Spread> {
     Spread::of(&logarithms.into_iter().map(f64::exp).collect::<Vec<_>>())
 }
 
-/// How a variant stands against FP32: `None` where one of them has no result.
+/// How a variant stands against FP32, over all seeds of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The means differ by at most one standard deviation of FP32.
@@ -133,8 +133,13 @@ pub(super) enum Verdict {
     Stopped,
 }
 
-/// The verdict on a variant.
+/// The verdict on a variant; `None` until all its seeds and FP32's have been run.
 pub(super) fn verdict(e: &Experiment, variant: &Variant) -> Option<Verdict> {
+    // some of the seeds say nothing yet
+    let complete = |v: &Variant| stats::of(&e.results.rows, v).len() as u64 >= e.prepared.network.seeds;
+    if !complete(&Variant::Fp32) || !complete(variant) {
+        return None;
+    }
     if stats::of(&e.results.rows, variant).iter().any(|r| r.outcome != "finished") {
         return Some(Verdict::Stopped);
     }
