@@ -20,7 +20,7 @@ const STATE: Way = Way { name: "state", registers: true, mode: "prove", depth: 2
 const OUTPUTS: Way = Way { name: "outputs", registers: false, mode: "prove", depth: 12 };
 const BOUNDED: Way = Way { name: "bounded", registers: false, mode: "bmc", depth: 24 };
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Asks SymbiYosys.
 pub(super) struct Prover<'a> {

@@ -18,6 +18,8 @@ pub(super) struct Workshop<'a> {
     pub folder: PathBuf,
     design: &'a Design,
     unit: &'static Unit,
+    /// Another process that is after the same unit waits.
+    _lock: std::fs::File,
 }
 
 /// Writes a file.
@@ -38,6 +40,9 @@ impl<'a> Workshop<'a> {
             let path = folder.clone();
             move |source| Error::Io { action, path, source }
         };
+        std::fs::create_dir_all(folder.with_file_name("")).map_err(io("create"))?;
+        let lock = std::fs::File::create(folder.with_extension("lock")).map_err(io("lock"))?;
+        lock.lock().map_err(io("lock"))?;
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(io("remove"))?;
         }
@@ -49,7 +54,7 @@ impl<'a> Workshop<'a> {
             part || unit.contexts.iter().any(|c| c.top == name || named(c.text, name))
         };
         write(&folder.join("design.v"), &only(&design.verilog, wanted))?;
-        Ok(Workshop { tools, folder, design, unit })
+        Ok(Workshop { tools, folder, design, unit, _lock: lock })
     }
 
     /// A script's first lines: the design, read, and the unit's modules as cells. Both decide how cells are named.
@@ -227,7 +232,7 @@ mod tests {
         );
         assert!(replaced(text, "c", "").is_none());
         let netlist =
-            "/* by */\nmodule b(x, mutant);\n  input x;\n  input [3:0] mutant;\n  wire [3:0] mutant;\nendmodule\n";
+            "/* by */\nmodule b(x, mutant, y);\n  input x;\n  input [3:0] mutant;\n  wire [3:0] mutant;\nendmodule\n";
         let text = selected(netlist, 4).unwrap();
         assert!(text.starts_with("module b(x, y);") && text.contains("reg [3:0] mutant;") && text.contains("plusargs"));
         assert!(selected(netlist, 5).is_none(), "another port is none of ours");
