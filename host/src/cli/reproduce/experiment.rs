@@ -80,7 +80,7 @@ pub(super) struct Network {
     /// Exponents of static loss scales.
     pub(super) sweep: Vec<i32>,
     /// Seeds of each of them.
-    sweep_seeds: u64,
+    pub(super) sweep_seeds: u64,
     /// Steps that `rtl` and `model` are compared over.
     pub(super) rtl_steps: u64,
     /// Whether it is part of `--quick`.

@@ -216,6 +216,9 @@ fn sweep(e: &Experiment) -> String {
         "\nKept: no run stopped, and the mean {judged} is at most two standard deviations of FP32 above FP32's on the same seeds. \
          {}\n\n",
         match stats::headroom(&all) {
+            _ if !stats::sweep_is_whole(&e.prepared.network, &e.results.rows) => {
+                "The headroom is told when all of these cells have been run.".into()
+            }
             Some(bits) => format!("**Headroom below scale 1: {bits} bits**, in steps of the table."),
             None => "**At scale 1 FP32's result is lost already.**".into(),
         }

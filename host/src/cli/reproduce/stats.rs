@@ -86,6 +86,13 @@ pub(super) fn sweep(network: &Network, rows: &[Row]) -> Vec<Swept> {
     exponents.into_iter().filter_map(of_exponent).collect()
 }
 
+/// Whether every cell of the sweep has its row, FP32's included; until then the headroom is not known.
+pub(super) fn sweep_is_whole(network: &Network, rows: &[Row]) -> bool {
+    let has = |variant: Variant, seeds: u64| of(rows, &variant).len() as u64 >= seeds;
+    let swept = network.sweep.iter().all(|&e| has(Variant::Scale(e), network.sweep_seeds));
+    swept && has(Variant::Scale(0), network.seeds) && has(Variant::Fp32, network.seeds)
+}
+
 /// Bits below scale 1 at which FP32's result is still kept: down to the last scale before the first that loses it. `None` where
 /// scale 1 loses it already.
 pub(super) fn headroom(sweep: &[Swept]) -> Option<i32> {

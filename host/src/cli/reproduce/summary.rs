@@ -81,7 +81,7 @@ fn claims(all: &[Experiment]) -> String {
     t.push_str("\n| network | bits of headroom below loss scale 1 |\n|---|---|\n");
     for e in all {
         let swept = stats::sweep(&e.prepared.network, &e.results.rows);
-        if !swept.is_empty() {
+        if stats::sweep_is_whole(&e.prepared.network, &e.results.rows) {
             let bits = stats::headroom(&swept).map_or("lost at scale 1".into(), |b| b.to_string());
             let _ = writeln!(t, "| {} | {bits} |", e.prepared.network.name);
         }
