@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use systole_isa::machine::Machine;
 
 use super::experiment::{Network, Variant};
 use super::gan;
-use super::table::{Bin, Point, Row};
-use crate::compile::{self, Recipe};
+use super::table::{Bin, FINISHED, Point, Row};
+use crate::compile::{self, Compiled, Recipe};
 use crate::data::Dataset;
 use crate::driver::device::DeviceOptions;
 use crate::error::{Error, Result};
@@ -47,20 +48,18 @@ pub(super) struct Prepared {
     pub(super) model: Model,
     pub(super) data: Dataset,
     pub(super) data_sha256: String,
-    macs_per_step: u64,
+    /// For the machine that is built by default.
+    pub(super) compiled: Compiled,
 }
 
 impl Prepared {
-    /// Reads model and data, and compiles once for the size of a step.
+    /// Reads model and data, and compiles once: the size of a step is what estimates are made of.
     pub(super) fn new(network: Network) -> Result<Prepared> {
         let options = network.options("", 0)?;
         let (model, data) = prepare(&options)?;
-        let recipes: Vec<Recipe> = options.of_phases(&model).iter().map(TrainOptions::recipe).collect();
-        let machine = systole_isa::machine::Machine::DEFAULT;
-        let compiled = compile::model(&model, options.batch, &recipes, machine)
-            .map_err(|e| Error::from_compiler(&model.name, e))?;
-        let (macs_per_step, data_sha256) = (compiled.macs_per_step, facts::data_sha256(&data));
-        Ok(Prepared { network, model, data, data_sha256, macs_per_step })
+        let compiled = compiled(&model, &options, Machine::DEFAULT)?;
+        let data_sha256 = facts::data_sha256(&data);
+        Ok(Prepared { network, model, data, data_sha256, compiled })
     }
 
     /// Digest of `parts`, the model and the data.
@@ -92,11 +91,17 @@ impl Prepared {
         };
         let steps = u64::from(options.epochs) * options.steps_per_epoch(self.data.train.len());
         let (speed, overhead) = if variant.device().is_some() { MODEL_SPEED } else { FP32_SPEED };
-        let seconds = steps as f64 * (self.macs_per_step as f64 / speed + overhead);
+        let seconds = steps as f64 * (self.compiled.macs_per_step as f64 / speed + overhead);
         let device = variant.device().unwrap_or("fp32");
         let key = self.key(&[&flags, device, &seed.to_string()]);
         Ok(Cell { variant, seed, options, key, command, steps, seconds })
     }
+}
+
+/// A network's programs on a machine.
+pub(super) fn compiled(model: &Model, options: &TrainOptions, machine: Machine) -> Result<Compiled> {
+    let recipes: Vec<Recipe> = options.of_phases(model).iter().map(TrainOptions::recipe).collect();
+    compile::model(model, options.batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))
 }
 
 /// What `--cells` selects by.
@@ -122,7 +127,7 @@ impl Cell {
             network: of.network.name.clone(),
             variant: self.variant.name(),
             seed: self.seed,
-            outcome: "finished".into(),
+            outcome: FINISHED.into(),
             key: self.key.clone(),
             command: self.command.clone(),
             ..Row::default()

@@ -5,11 +5,11 @@ use std::time::Instant;
 use systole_isa::frame::step::Outcome;
 use systole_isa::regs::Space;
 
-use super::cell::Prepared;
+use super::cell::{Prepared, compiled};
 use super::table::Machine;
 use crate::cli::verify::verify_lockstep;
+use crate::compile;
 use crate::compile::plan::Class;
-use crate::compile::{self, Recipe};
 use crate::data::{Moment, permutation};
 use crate::driver::Device;
 use crate::driver::device::DeviceOptions;
@@ -41,8 +41,7 @@ impl Check {
             return Ok(None);
         }
         let options = n.options("", 0)?;
-        let compiled = compiled(p, &options, systole_isa::machine::Machine::DEFAULT)?;
-        let plan = &compiled.plan;
+        let plan = &p.compiled.plan;
         let used = |space: Space, plane| u64::from(plan.plane_words(space, plane) * space.element_bytes());
         let bytes: u64 = [0, 1].into_iter().map(|p| used(Space::Hmem, p) + used(Space::Smem, p)).sum();
         let all = steps + (BEFORE + MEASURED + 1) as u64;
@@ -52,7 +51,7 @@ impl Check {
             command: format!("systole verify lockstep models/{}.toml {} --steps {steps}", n.name, n.flags),
             steps,
             // after each of a step's two segments all memory in use is read, a byte a cycle
-            seconds: (all * compiled.predicted_step() + 2 * steps * bytes) as f64 / SIMULATED_HZ,
+            seconds: (all * p.compiled.predicted_step() + 2 * steps * bytes) as f64 / SIMULATED_HZ,
         }))
     }
 
@@ -66,7 +65,7 @@ impl Check {
         let device = rtl()?;
         let (machine, design) = (device.info.machine, device.info.design_hash);
         let equal = verify_lockstep(device, &self.options, self.steps, None, |c| advance(c.steps))?;
-        let compiled = compiled(p, &self.options, machine)?;
+        let compiled = compiled(&p.model, &self.options, machine)?;
         let (plan, macs, program_words) = (compiled.plan.clone(), compiled.macs_per_step, compiled.plan.program_words);
         let cycles = cycles(rtl()?, p, &self.options, compiled)?;
         let bytes = |c: Class| (plan.class_bytes(c), plan.class_bytes_fp32(c));
@@ -104,11 +103,6 @@ impl Check {
             command: self.command.clone(),
         })
     }
-}
-
-fn compiled(p: &Prepared, options: &TrainOptions, machine: systole_isa::machine::Machine) -> Result<compile::Compiled> {
-    let recipes: Vec<Recipe> = options.of_phases(&p.model).iter().map(TrainOptions::recipe).collect();
-    compile::model(&p.model, options.batch, &recipes, machine).map_err(|e| Error::from_compiler(&p.model.name, e))
 }
 
 /// Mean cycles of a step from reply to reply, in the steady state. The scale is one at which nothing overflows: a skipped step is

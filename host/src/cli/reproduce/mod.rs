@@ -97,8 +97,8 @@ impl Experiment {
             // what such cells took here before is the best estimate
             let fp32 = cell.variant.device().is_none();
             let alike = |r: &&table::Row| r.scale.is_none() == fp32 && r.steps == cell.steps;
-            let times: Vec<f64> = results.rows.iter().filter(alike).map(|r| r.seconds).collect();
-            cell.seconds = stats::Spread::of(&times).map_or(cell.seconds, |s| s.mean);
+            let times = results.rows.iter().filter(alike).map(|r| r.seconds);
+            cell.seconds = stats::Spread::of(times).map_or(cell.seconds, |s| s.mean);
         }
         if let (Some(check), Some(m)) = (&mut check, results.machine.first()) {
             check.seconds = m.seconds;
@@ -106,9 +106,12 @@ impl Experiment {
         Ok(Experiment { prepared, cells, check, results })
     }
 
-    /// Whether a cell of this label is chosen and has not been run.
-    fn missing(&self, pattern: &wildmatch::WildMatch, label: &str, key: &str) -> bool {
-        pattern.matches(label) && !self.results.has(key)
+    /// What is chosen and has not been run: the number of a cell, or `None` for the hardware's check, with its expected seconds.
+    fn left(&self, pattern: &wildmatch::WildMatch) -> Vec<(Option<usize>, f64)> {
+        let wanted = |label: &str, key: &str| pattern.matches(label) && !self.results.has(key);
+        let cells = self.cells.iter().enumerate().filter(|(_, c)| wanted(&label(&c.variant, c.seed), &c.key));
+        let check = self.check.iter().filter(|c| wanted(RTL, &c.key));
+        cells.map(|(i, c)| (Some(i), c.seconds)).chain(check.map(|c| (None, c.seconds))).collect()
     }
 }
 
@@ -163,11 +166,7 @@ impl ReproduceArgs {
             eprintln!("{}", text(&plan));
             work::run(&mut experiments, &pattern, jobs, self.output.non_interactive)?;
         }
-        let mut written = Vec::new();
-        for e in &experiments {
-            page::write(&out, e)?;
-            written.push(&e.results);
-        }
+        experiments.iter().try_for_each(|e| page::write(&out, e))?;
         if self.name == "all" {
             summary::write(&out, &experiments)?;
         }
@@ -177,8 +176,6 @@ impl ReproduceArgs {
 }
 
 fn line(e: &Experiment, pattern: &wildmatch::WildMatch, out: &Path, page: bool) -> Line {
-    let left = e.cells.iter().filter(|c| e.missing(pattern, &label(&c.variant, c.seed), &c.key)).map(|c| c.seconds);
-    let check = e.check.iter().filter(|c| e.missing(pattern, RTL, &c.key)).map(|c| c.seconds);
     let keys = e.cells.iter().map(|c| &c.key).chain(e.check.iter().map(|c| &c.key));
     let name = &e.prepared.network.name;
     Line {
@@ -186,7 +183,7 @@ fn line(e: &Experiment, pattern: &wildmatch::WildMatch, out: &Path, page: bool) 
         cells: keys.clone().count(),
         done: keys.filter(|key| e.results.has(key)).count(),
         // (a sum of nothing is −0)
-        seconds_left: (0.0 + left.chain(check).sum::<f64>()).round(),
+        seconds_left: (0.0 + e.left(pattern).iter().map(|l| l.1).sum::<f64>()).round(),
         page: page.then(|| out.join(format!("{name}.md")).display().to_string()),
     }
 }

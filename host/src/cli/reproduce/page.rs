@@ -66,12 +66,7 @@ pub(super) fn cell(measure: Measure, s: Option<Spread>) -> String {
 /// What a variant comes to in the network's measure.
 pub(super) fn spread(e: &Experiment, variant: &Variant) -> Option<Spread> {
     let measure = e.prepared.network.measure;
-    let rows = stats::of(&e.results.rows, variant);
-    Spread::of(&rows.iter().filter_map(|r| stats::value(measure, r)).collect::<Vec<_>>())
-}
-
-fn losses(rows: &[&Row], f: fn(&Row) -> Option<f64>) -> Option<Spread> {
-    Spread::of(&rows.iter().filter_map(|r| f(r)).collect::<Vec<_>>())
+    stats::over(&stats::of(&e.results.rows, variant), |r| stats::value(measure, r))
 }
 
 fn table(e: &Experiment) -> String {
@@ -92,22 +87,22 @@ fn table(e: &Experiment) -> String {
         }
         let difference = match variant {
             Variant::Fp32 => "–".into(),
-            _ => cell(n.measure, Spread::of(&stats::paired(rows, &variant, |r| stats::value(n.measure, r)))),
+            _ => cell(n.measure, Spread::of(stats::paired(rows, &variant, |r| stats::value(n.measure, r)))),
         };
         let ratio = match (&variant, ratio(rows, &variant)) {
             (Variant::Fp32, _) | (_, None) => "–".into(),
-            (_, Some(s)) => format!("{:.3} ± {:.3}", s.mean, s.deviation),
+            (_, Some(s)) => s.times(),
         };
         let skipped: u64 = of.iter().map(|r| r.skipped).sum();
-        let stopped = of.iter().filter(|r| r.outcome != "finished").count();
+        let stopped = of.iter().filter(|r| !r.finished()).count();
         let _ = writeln!(
             t,
             "| {} | {} | {} | {difference} | {} | {ratio} | {} | {:.1} | {stopped} |",
             variant.title(),
             of.len(),
             cell(n.measure, spread(e, &variant)),
-            cell(Measure::Loss, losses(&of, |r| r.train_loss)),
-            cell(Measure::Loss, losses(&of, |r| r.test_loss)),
+            cell(Measure::Loss, stats::over(&of, |r| r.train_loss)),
+            cell(Measure::Loss, stats::over(&of, |r| r.test_loss)),
             skipped as f64 / of.len() as f64,
         );
     }
@@ -117,7 +112,7 @@ fn table(e: &Experiment) -> String {
 /// Training loss over that of FP32, seed by seed.
 pub(super) fn ratio(rows: &[Row], variant: &Variant) -> Option<Spread> {
     let logarithms = stats::paired(rows, variant, |r| r.train_loss.map(f64::ln));
-    Spread::of(&logarithms.into_iter().map(f64::exp).collect::<Vec<_>>())
+    Spread::of(logarithms.into_iter().map(f64::exp))
 }
 
 /// How a variant stands against FP32, over all seeds of both.
@@ -136,11 +131,11 @@ pub(super) enum Verdict {
 /// The verdict on a variant; `None` until all its seeds and FP32's have been run.
 pub(super) fn verdict(e: &Experiment, variant: &Variant) -> Option<Verdict> {
     // some of the seeds say nothing yet
-    let complete = |v: &Variant| stats::of(&e.results.rows, v).len() as u64 >= e.prepared.network.seeds;
+    let complete = |v: &Variant| stats::has(&e.results.rows, v, e.prepared.network.seeds);
     if !complete(&Variant::Fp32) || !complete(variant) {
         return None;
     }
-    if stats::of(&e.results.rows, variant).iter().any(|r| r.outcome != "finished") {
+    if stats::of(&e.results.rows, variant).iter().any(|r| !r.finished()) {
         return Some(Verdict::Stopped);
     }
     let (fp32, it) = (spread(e, &Variant::Fp32)?, spread(e, variant)?);
@@ -167,7 +162,7 @@ fn findings(e: &Experiment) -> String {
         };
         let higher = match ratio(&e.results.rows, &variant) {
             Some(s) if s.n > 2 && s.mean - 1.0 > 2.0 * s.deviation => {
-                format!(" Its training loss is higher seed by seed: {:.3} ± {:.3} times FP32's.", s.mean, s.deviation)
+                format!(" Its training loss is higher seed by seed: {} times FP32's.", s.times())
             }
             _ => String::new(),
         };

@@ -76,8 +76,8 @@ fn curves(network: &Network, results: &Results) -> Option<String> {
         let last = results.points.iter().filter(|p| p.variant == id).map(|p| p.epoch).max().unwrap_or(0);
         let mean = |epoch: u32| {
             let of_epoch = results.points.iter().filter(|p| p.variant == id && p.epoch == epoch);
-            let losses: Vec<f64> = of_epoch.filter_map(|p| p.test_loss).filter(|l| l.is_finite()).collect();
-            Spread::of(&losses).map(|s| (f64::from(epoch), s.mean))
+            let losses = of_epoch.filter_map(|p| p.test_loss).filter(|l| l.is_finite());
+            Spread::of(losses).map(|s| (f64::from(epoch), s.mean))
         };
         let points: Vec<(f64, f64)> = (1..=last).filter_map(mean).collect();
         if !points.is_empty() {
@@ -105,8 +105,7 @@ fn sweep(network: &Network, results: &Results) -> Option<String> {
     let all = stats::sweep(network, &results.rows);
     let (first, last) = (f64::from(all.first()?.exponent), f64::from(all.last()?.exponent));
     let at = |s: &stats::Swept, v: Option<Spread>| v.map(|v| (f64::from(s.exponent), v.mean));
-    let fp32: Vec<f64> = stats::of(&results.rows, &Variant::Fp32).iter().filter_map(|r| stats::judged(r)).collect();
-    let fp32 = Spread::of(&fp32)?.mean;
+    let fp32 = stats::over(&stats::of(&results.rows, &Variant::Fp32), stats::judged)?.mean;
     let series = vec![
         Series { name: "FP32", points: vec![(first, fp32), (last, fp32)], color: MUTED, kind: Kind::Line(1) },
         Series {

@@ -14,12 +14,18 @@ pub(super) struct Spread {
 
 impl Spread {
     /// Of these values, if there are any.
-    pub(super) fn of(values: &[f64]) -> Option<Spread> {
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let values: Vec<f64> = values.into_iter().collect();
         let n = values.len();
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
         let deviation = if n > 1 { (squares / (n - 1) as f64).sqrt() } else { 0.0 };
         (n > 0).then_some(Spread { n, mean, deviation })
+    }
+
+    /// As a factor.
+    pub(super) fn times(&self) -> String {
+        format!("{:.3} ± {:.3}", self.mean, self.deviation)
     }
 }
 
@@ -27,6 +33,16 @@ impl Spread {
 pub(super) fn of<'a>(rows: &'a [Row], variant: &Variant) -> Vec<&'a Row> {
     let name = variant.name();
     rows.iter().filter(|r| r.variant == name).collect()
+}
+
+/// Whether a variant has as many rows as seeds.
+pub(super) fn has(rows: &[Row], variant: &Variant, seeds: u64) -> bool {
+    of(rows, variant).len() as u64 >= seeds
+}
+
+/// A value's spread over the rows that have it.
+pub(super) fn over(rows: &[&Row], value: impl Fn(&Row) -> Option<f64>) -> Option<Spread> {
+    Spread::of(rows.iter().filter_map(|r| value(r)))
 }
 
 /// What a network is judged by: accuracy in percent, or nats.
@@ -66,8 +82,8 @@ pub(super) struct Swept {
 
 /// Every static scale that has a row, from the smallest on.
 pub(super) fn sweep(network: &Network, rows: &[Row]) -> Vec<Swept> {
-    let fp32: Vec<f64> = of(rows, &Variant::Fp32).iter().filter_map(|r| judged(r)).collect();
-    let tolerance = Spread::of(&fp32).map_or(0.0, |s| 2.0 * s.deviation);
+    let fp32 = over(&of(rows, &Variant::Fp32), judged);
+    let tolerance = fp32.map_or(0.0, |s| 2.0 * s.deviation);
     let mut exponents: Vec<i32> = network.sweep.clone();
     let named = network.compared().into_iter().filter_map(|v| if let Variant::Scale(e) = v { Some(e) } else { None });
     exponents.extend(named);
@@ -76,11 +92,10 @@ pub(super) fn sweep(network: &Network, rows: &[Row]) -> Vec<Swept> {
     let of_exponent = |exponent| {
         let variant = Variant::Scale(exponent);
         let found = of(rows, &variant);
-        let all = |f: fn(&Row) -> Option<f64>| Spread::of(&found.iter().filter_map(|r| f(r)).collect::<Vec<_>>());
-        let stopped = found.iter().filter(|r| r.outcome != "finished").count();
-        let worse = Spread::of(&paired(rows, &variant, judged));
+        let stopped = found.iter().filter(|r| !r.finished()).count();
+        let worse = Spread::of(paired(rows, &variant, judged));
         let kept = stopped == 0 && worse.is_some_and(|w| w.mean <= tolerance);
-        let (train_loss, judged) = (all(|r| r.train_loss), all(judged));
+        let (train_loss, judged) = (over(&found, |r| r.train_loss), over(&found, judged));
         (!found.is_empty()).then_some(Swept { exponent, stopped, train_loss, judged, kept })
     };
     exponents.into_iter().filter_map(of_exponent).collect()
@@ -88,9 +103,8 @@ pub(super) fn sweep(network: &Network, rows: &[Row]) -> Vec<Swept> {
 
 /// Whether every cell of the sweep has its row, FP32's included; until then the headroom is not known.
 pub(super) fn sweep_is_whole(network: &Network, rows: &[Row]) -> bool {
-    let has = |variant: Variant, seeds: u64| of(rows, &variant).len() as u64 >= seeds;
-    let swept = network.sweep.iter().all(|&e| has(Variant::Scale(e), network.sweep_seeds));
-    swept && has(Variant::Scale(0), network.seeds) && has(Variant::Fp32, network.seeds)
+    let swept = network.sweep.iter().all(|&e| has(rows, &Variant::Scale(e), network.sweep_seeds));
+    swept && [Variant::Scale(0), Variant::Fp32].iter().all(|v| has(rows, v, network.seeds))
 }
 
 /// Bits below scale 1 at which FP32's result is still kept: down to the last scale before the first that loses it. `None` where
@@ -106,10 +120,10 @@ mod tests {
 
     #[test]
     fn spreads_are_those_of_a_sample() {
-        assert_eq!(Spread::of(&[]), None);
-        assert_eq!(Spread::of(&[3.0]), Some(Spread { n: 1, mean: 3.0, deviation: 0.0 }));
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([3.0]), Some(Spread { n: 1, mean: 3.0, deviation: 0.0 }));
         // squares 4, 0, 4 over n − 1
-        assert_eq!(Spread::of(&[1.0, 3.0, 5.0]), Some(Spread { n: 3, mean: 3.0, deviation: 2.0 }));
+        assert_eq!(Spread::of([1.0, 3.0, 5.0]), Some(Spread { n: 3, mean: 3.0, deviation: 2.0 }));
     }
 
     #[test]

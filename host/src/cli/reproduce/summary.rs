@@ -73,17 +73,18 @@ fn claims(all: &[Experiment]) -> String {
     for e in all {
         let _ = write!(t, "| {} |", e.prepared.network.name);
         for variant in &VARIANTS[1..] {
-            let told = ratio(&e.results.rows, variant).map(|s| format!("{:.3} ± {:.3}", s.mean, s.deviation));
+            let told = ratio(&e.results.rows, variant).map(|s| s.times());
             let _ = write!(t, " {} |", told.unwrap_or("–".into()));
         }
         t.push('\n');
     }
     t.push_str("\n| network | bits of headroom below loss scale 1 |\n|---|---|\n");
     for e in all {
-        let swept = stats::sweep(&e.prepared.network, &e.results.rows);
-        if stats::sweep_is_whole(&e.prepared.network, &e.results.rows) {
-            let bits = stats::headroom(&swept).map_or("lost at scale 1".into(), |b| b.to_string());
-            let _ = writeln!(t, "| {} | {bits} |", e.prepared.network.name);
+        let (network, rows) = (&e.prepared.network, &e.results.rows);
+        if stats::sweep_is_whole(network, rows) {
+            let bits =
+                stats::headroom(&stats::sweep(network, rows)).map_or("lost at scale 1".into(), |b| b.to_string());
+            let _ = writeln!(t, "| {} | {bits} |", network.name);
         }
     }
     t + "\nHeadroom: how far the loss can be scaled *down* before FP32's result is lost, in steps of the sweep. Where there is much of it, \

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::npy::write_atomically;
 
+/// The outcome of a run that came to its end.
+pub(super) const FINISHED: &str = "finished";
+
 /// A cell that has been run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Row {
@@ -40,6 +43,13 @@ pub(super) struct Row {
     pub(super) key: String,
     /// What runs this cell alone.
     pub(super) command: String,
+}
+
+impl Row {
+    /// Whether training came to its end; else `outcome` says why not.
+    pub(super) fn finished(&self) -> bool {
+        self.outcome == FINISHED
+    }
 }
 
 /// An epoch of a cell.
@@ -195,7 +205,7 @@ mod tests {
     fn two_processes_fill_one_table() {
         let dir = tempfile::tempdir().unwrap();
         let order: Vec<String> = ["a", "b", "c"].map(String::from).into();
-        let row = |key: &str| Row { key: key.into(), outcome: "finished".into(), ..Row::default() };
+        let row = |key: &str| Row { key: key.into(), outcome: FINISHED.into(), ..Row::default() };
         let open = || Results::load(dir.path(), "n", order.clone()).unwrap();
         let (mut one, mut two) = (open(), open());
         two.rows.push(row("b"));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wildmatch::WildMatch;
 
-use super::cell::{Done, label};
+use super::cell::Done;
 use super::table::{Machine, Results};
 use super::{Experiment, RTL};
 use crate::cli::progress::stop_at_ctrl_c;
@@ -40,13 +40,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let mut queue: Vec<Job> = Vec::new();
     for (experiment, e) in experiments.iter().enumerate() {
-        for (i, c) in e.cells.iter().enumerate() {
-            if e.missing(pattern, &label(&c.variant, c.seed), &c.key) {
-                queue.push(Job { experiment, cell: Some(i), seconds: c.seconds });
-            }
-        }
-        let check = e.check.iter().filter(|c| e.missing(pattern, RTL, &c.key));
-        queue.extend(check.map(|c| Job { experiment, cell: None, seconds: c.seconds }));
+        queue.extend(e.left(pattern).into_iter().map(|(cell, seconds)| Job { experiment, cell, seconds }));
     }
     if queue.is_empty() {
         return Ok(());
