@@ -19,10 +19,14 @@ const ROUNDS: usize = 300;
 pub(in crate::cli) struct ModelArgs {
     #[command(flatten)]
     common: Common,
-    /// Time another library on the same networks in the same run: FP32, SGD with momentum, one thread. It is built first, which
-    /// takes minutes
+    /// Time another library, candle, on the same networks in the same run: FP32, SGD with momentum, one thread. It is built first,
+    /// which takes minutes
     #[arg(long)]
     peers: bool,
+    /// Time PyTorch (FP32, and autocast to FP16) and NumPy in the same run, too, with this Python, which has them: pip install
+    /// torch numpy
+    #[arg(long, value_name = "PYTHON")]
+    peers_python: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -84,31 +88,32 @@ fn measure(common: &Common, w: &Workload) -> Result<Row> {
 pub(super) fn run(args: ModelArgs) -> Result<()> {
     let common = args.common;
     let mut rows = WORKLOADS.iter().map(|w| measure(&common, w)).collect::<Result<Vec<_>>>()?;
-    if args.peers {
-        let work: Vec<_> = WORKLOADS.iter().map(|w| (w, steps(w))).collect();
-        for (i, p) in peers::measure(&work, ROUNDS)?.into_iter().enumerate() {
-            let gflops = gflops(rows[i].macs, p.us_per_step);
-            let Row { model, batch, steps, macs, .. } = rows[i];
-            rows.push(Row {
-                library: p.library,
-                us_per_step: p.us_per_step,
-                us_median: p.us_median,
-                gflops,
-                model,
-                batch,
-                steps,
-                macs,
-            });
-        }
+    let work: Vec<_> = WORKLOADS.iter().map(|w| (w, steps(w))).collect();
+    let mut peers = if args.peers { peers::candle(&work, ROUNDS)? } else { Vec::new() };
+    if let Some(python) = args.peers_python {
+        peers.extend(peers::python(&python, &work, ROUNDS)?);
+    }
+    for (i, p) in peers.into_iter().enumerate() {
+        let Row { model, batch, steps, macs, .. } = rows[i % work.len()];
+        rows.push(Row {
+            library: p.library,
+            us_per_step: p.us_per_step,
+            us_median: p.us_median,
+            gflops: gflops(macs, p.us_per_step),
+            model,
+            batch,
+            steps,
+            macs,
+        });
     }
     common.publish(rows, |rows| {
         let mut out = vec![format!(
-            "{:<14} {:<16} {:>5} {:>9} {:>11} {:>8}",
+            "{:<21} {:<16} {:>5} {:>9} {:>11} {:>8}",
             "library", "model", "batch", "µs/step", "median", "GFLOP/s"
         )];
         for r in rows {
             out.push(format!(
-                "{:<14} {:<16} {:>5} {:>9.1} {:>11.1} {:>8.2}",
+                "{:<21} {:<16} {:>5} {:>9.1} {:>11.1} {:>8.2}",
                 r.library, r.model, r.batch, r.us_per_step, r.us_median, r.gflops
             ));
         }

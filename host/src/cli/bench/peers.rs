@@ -1,5 +1,6 @@
-//! Another library's training step, from the workspace `tests/peers`: its own, because it is slow to build and no test needs it.
+//! Other libraries' training step, from `tests/peers`: a workspace of its own and a Python script, because no test needs them.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use systole_verilator::Options;
@@ -15,31 +16,55 @@ pub(super) struct Peer {
     pub us_median: f64,
 }
 
-/// Builds the peers where that has not been done, and times them on one thread: `rounds` repetitions of `steps` steps for each
-/// workload, in their order.
-pub(super) fn measure(workloads: &[(&Workload, usize)], rounds: usize) -> Result<Vec<Peer>> {
-    let manifest = Options::workspace().root.join("tests/peers/Cargo.toml");
-    let failed = |reason: String| Error::Setup {
-        what: "the comparison with another library".into(),
-        reason,
-        help: format!("try cargo build --release --manifest-path {}; it fetches crates", manifest.display()),
-    };
-    if !manifest.is_file() {
-        return Err(failed(format!("{} is not there", manifest.display())));
-    }
+/// A network and the steps of one repetition.
+pub(super) type Work<'a> = (&'a Workload, usize);
+
+/// Builds candle's step where that has not been done, and times it on one thread: `rounds` repetitions for each workload, in their
+/// order.
+pub(super) fn candle(work: &[Work], rounds: usize) -> Result<Vec<Peer>> {
+    let manifest = folder().join("Cargo.toml");
     let mut command = Command::new("cargo");
     command.args(["run", "--release", "--quiet", "--manifest-path"]).arg(&manifest).arg("--");
-    for (w, steps) in workloads {
+    command.env("RAYON_NUM_THREADS", "1");
+    let help = format!("try cargo build --release --manifest-path {}; it fetches crates", manifest.display());
+    measure(command, &manifest, help, work, rounds)
+}
+
+/// Times the steps of PyTorch and NumPy with the Python that has them: each library's workloads in their order.
+pub(super) fn python(python: &str, work: &[Work], rounds: usize) -> Result<Vec<Peer>> {
+    let script = folder().join("python_peers.py");
+    let mut command = Command::new(python);
+    command.arg(&script);
+    let help = format!("{python} needs PyTorch and NumPy: {python} -m pip install torch numpy");
+    measure(command, &script, help, work, rounds)
+}
+
+fn folder() -> PathBuf {
+    Options::workspace().root.join("tests/peers")
+}
+
+/// Runs `command`, which `source` belongs to, on the workloads.
+fn measure(mut command: Command, source: &Path, help: String, work: &[Work], rounds: usize) -> Result<Vec<Peer>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |reason: String| {
+        Error::Setup { what: "the comparison with another library".into(), reason, help: help.clone() }
+    };
+    if !source.is_file() {
+        return Err(failed(format!("{} is not there", source.display())));
+    }
+    for (w, steps) in work {
         command.arg(format!("{}:{}:{steps}:{rounds}", w.model.trim_start_matches("mlp:"), w.batch));
     }
-    let output = command.env("RAYON_NUM_THREADS", "1").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|e| failed(format!("cargo does not start: {e}")))?;
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| failed(format!("{program} does not start: {e}")))?;
     if !output.status.success() {
-        return Err(failed(format!("cargo ends with {}", output.status)));
+        return Err(failed(format!("{program} ends with {}", output.status)));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let peers: Option<Vec<Peer>> = text.lines().map(parse).collect();
-    peers.filter(|p| p.len() == workloads.len()).ok_or_else(|| failed(format!("they print {text:?}")))
+    peers
+        .filter(|p| !p.is_empty() && p.len() % work.len() == 0)
+        .ok_or_else(|| failed(format!("{program} prints {text:?}")))
 }
 
 /// `library fastest median`.
