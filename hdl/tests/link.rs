@@ -18,6 +18,11 @@ fn a_full_ring_drops_whole_frames_and_says_so() {
 }
 
 #[test]
+fn a_ring_fills_to_the_last_word() {
+    link::A_RING_FILLS_TO_THE_LAST_WORD.pass();
+}
+
+#[test]
 fn sent_frames_decode() {
     link::SENT_FRAMES_DECODE.pass();
 }

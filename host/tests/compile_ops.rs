@@ -25,6 +25,11 @@ fn graph(input: &str, layers: &str, loss: &str) -> Graph {
 const CLASSES: &str = "softmax_cross_entropy";
 
 /// Networks that between them hold every operation, with parameters before it, so that its input's gradient is wanted.
+/// An image's loss against numbers behind it.
+fn targeted(layers: &str, target: usize, weight: f32) -> Graph {
+    graph("[1, 5, 5]", layers, &format!("smooth_l1\"\ntarget = {target}\nloss_weight = {weight} #\""))
+}
+
 fn networks() -> Vec<(&'static str, Graph)> {
     let conv = "op = 'conv2d' & channels = 3 & kernel = 3 & padding = 1";
     let end = "op = 'flatten';op = 'dense' & features = 5";
@@ -77,6 +82,7 @@ fn networks() -> Vec<(&'static str, Graph)> {
         ),
         ("select", sequence("op = 'lstm' & hidden = 3;op = 'select' & index = 2")),
         ("mse", graph("[10]", "op = 'dense' & features = 4;op = 'tanh';op = 'dense' & features = 10", "mse")),
+        ("a target", targeted("op = 'conv2d' & channels = 3 & kernel = 3 & stride = 2;op = 'flatten'", 12, 0.375)),
         ("smooth_l1", graph("[10]", "op = 'dense' & features = 4;op = 'dense' & features = 10", "smooth_l1")),
         ("sigmoid_bce", graph("[10]", "op = 'dense' & features = 4;op = 'dense' & features = 10", "sigmoid_bce")),
     ]

@@ -1,5 +1,7 @@
 //! The link engine against the crates `cobs` and `crc32fast`.
 
+use std::collections::VecDeque;
+
 use crate::design::{Check, Design, Dut};
 use systole_hdl::link::Link;
 use systole_isa::frame::MAX_CONTENT;
@@ -23,6 +25,10 @@ pub const A_FULL_RING_DROPS_WHOLE_FRAMES_AND_SAYS_SO: Check = Check {
     design,
     run: a_full_ring_drops_whole_frames_and_says_so,
 };
+
+/// A frame that fills the ring to the word arrives, one that is a word longer does not.
+pub const A_RING_FILLS_TO_THE_LAST_WORD: Check =
+    Check { name: "link::a_ring_fills_to_the_last_word", design, run: a_ring_fills_to_the_last_word };
 
 /// Damaged frames and those without room are counted through all 16 bits.
 pub const COUNTERS_GO_AROUND: Check = Check { name: "link::counters_go_around", design, run: counters_go_around };
@@ -225,6 +231,38 @@ fn a_full_ring_drops_whole_frames_and_says_so(dut: &mut Dut) {
     assert_eq!(b.receive(), None);
     b.feed(&wire(&frame));
     assert_eq!(b.receive().as_deref(), Some(&frame[..]));
+}
+
+fn a_ring_fills_to_the_last_word(dut: &mut Dut) {
+    let mut rng = fastrand::Rng::with_seed(SEED + 3);
+    let mut b = Bench::new(dut);
+    let (mut kept, mut used, mut lost, mut brims) = (VecDeque::new(), 0, 0, 0);
+    for i in 0..400 {
+        // whole words of contents that just have room: length word and CRC come with them, and a word of the ring stays free
+        let room = RING as usize - 12 - used;
+        let words = match rng.u8(0..4) {
+            0 if room <= MAX_CONTENT - 4 => room,
+            1 if room <= MAX_CONTENT - 8 => room + 4,
+            _ => rng.usize(4..=MAX_CONTENT - 4) & !3,
+        };
+        let frame: Vec<u8> = (0..(words + rng.usize(0..4)).max(4)).map(|_| rng.u8(..)).collect();
+        b.feed(&wire(&frame));
+        match frame.len() & !3 <= room {
+            true => {
+                brims += usize::from(frame.len() & !3 == room);
+                used += 4 + frame.len().next_multiple_of(4);
+                kept.push_back(frame);
+            }
+            false => lost += 1,
+        }
+        assert_eq!(b.read(regs::RX_ERRORS), lost << 16, "frame {i}");
+        while used > RING as usize - 16 || rng.u8(0..3) == 0 {
+            let expected: Option<Vec<u8>> = kept.pop_front();
+            used -= expected.as_ref().map_or(0, |f| 4 + f.len().next_multiple_of(4));
+            assert_eq!(b.receive(), expected, "after frame {i}");
+        }
+    }
+    assert!(brims > 40 && lost > 40, "{brims} full rings, {lost} refusals");
 }
 
 fn counters_go_around(dut: &mut Dut) {

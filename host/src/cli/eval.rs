@@ -37,7 +37,8 @@ impl EvalArgs {
 
 fn text(e: &Evaluation) -> String {
     let line = |name, loss, accuracy, rows| {
-        format!("{name}  loss {loss:.4}  accuracy {:.2} %  of {rows} rows", 100.0 * accuracy)
+        let loss = super::loss(loss);
+        format!("{name}  loss {loss}  accuracy {:.2} %  of {rows} rows", 100.0 * accuracy)
     };
     [
         format!("{} after {} steps, on {}", e.model, e.steps, e.data),

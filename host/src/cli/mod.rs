@@ -193,3 +193,8 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 }
+
+/// A loss as people read it: four decimals, or as many digits where those would be zeros.
+fn loss(v: f64) -> String {
+    if v != 0.0 && v.abs() < 1e-3 { format!("{v:.3e}") } else { format!("{v:.4}") }
+}

@@ -66,8 +66,10 @@ impl Progress for Bars {
             let right = 100.0 * f64::from(s.correct) / s.rows as f64;
             let right = if s.phase.is_some() { String::new() } else { format!(" acc {right:.0} %") };
             self.bar.set_message(format!(
-                "{phase}loss {:.4}{right} scale {} skips {}{cycles}",
-                s.loss, s.loss_scale, s.skipped
+                "{phase}loss {}{right} scale {} skips {}{cycles}",
+                super::loss(s.loss.into()),
+                s.loss_scale,
+                s.skipped
             ));
         }
         if s.outcome != "updated" {
@@ -87,7 +89,8 @@ impl Progress for Bars {
         let of = |e: &Epoch| {
             let name = e.phase.map_or("  ".to_string(), |p| format!("  {p} "));
             let accuracies = percent("train", e.train_accuracy) + &percent("test", e.test_accuracy);
-            format!("{name}loss {:.4}{accuracies}  scale {}  skips {}", e.train_loss, e.loss_scale, e.skipped)
+            let loss = super::loss(e.train_loss);
+            format!("{name}loss {loss}{accuracies}  scale {}  skips {}", e.loss_scale, e.skipped)
         };
         let all: String = phases.iter().map(of).collect();
         let cycles: Option<u64> = phases.iter().map(|e| e.cycles).sum();

@@ -10,7 +10,7 @@ use crate::run::{TrainOptions, model_settings, parse_model};
 /// Network, data, optimizer, loss scaling.
 #[derive(Debug, Args)]
 pub(super) struct TaskArgs {
-    /// What to train on: the bundled `digits`, `mnist-sample`, `shakespeare-sample` or `reversal`, a text (FILE.txt) for a model with an alphabet, a CSV
+    /// What to train on: the bundled `digits`, `mnist-sample`, `shakespeare-sample`, `reversal` or `digit-scenes`, a text (FILE.txt) for a model with an alphabet, a CSV
     /// or NPY file (whole numbers 0..=255, the class last), or a folder with
     /// MNIST's IDX files or with x_train.npy, y_train.npy, …; files may be compressed with gzip [default: digits]
     #[arg(long, value_name = "digits|mnist-sample|DIR|FILE")]

@@ -85,12 +85,14 @@ impl TrainArgs {
 
 fn text(r: &TrainReport) -> String {
     let percent = |v: Option<f64>| v.map_or("–".into(), |v| format!("{:.2} %", 100.0 * v));
-    let loss = |v: Option<f64>| v.map_or("–".into(), |l| format!("{l:.4}"));
+    let loss = |v: Option<f64>| v.map_or("–".into(), super::loss);
     let mut lines =
         vec![format!("{} on {}: {} epochs, {} steps, {} skipped", r.model, r.device, r.epochs, r.steps, r.skipped)];
     if r.phases.is_empty() {
-        let (test, train) = (percent(r.test_accuracy), percent(r.train_accuracy));
-        lines.push(format!("test accuracy  {test}   (training rows {train})"));
+        if r.test_accuracy.is_some() {
+            let (test, train) = (percent(r.test_accuracy), percent(r.train_accuracy));
+            lines.push(format!("test accuracy  {test}   (training rows {train})"));
+        }
         lines.push(format!("final loss     {}", loss(r.final_loss)));
         lines.push(format!("loss scale     {}", r.loss_scale.unwrap_or(1.0)));
     }

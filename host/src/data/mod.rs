@@ -10,6 +10,7 @@ mod idx;
 pub mod latent;
 mod moment;
 mod npy_files;
+pub mod scenes;
 mod shuffle;
 mod text;
 
@@ -137,12 +138,13 @@ impl Dataset {
         Ok(data)
     }
 
-    /// `digits` or `mnist-sample`, which are bundled; a CSV or NPY file; or a folder with NPY files or with those of MNIST, in its IDX format. Plain, or compressed
+    /// `digits`, `mnist-sample` or `digit-scenes`, which are bundled or made of what is; a CSV or NPY file; or a folder with NPY files or with those of MNIST, in its IDX format. Plain, or compressed
     /// with gzip.
     pub fn open(name: &str) -> Result<Dataset> {
         match name {
             "digits" => return Ok(Dataset::digits()),
             "mnist-sample" => return Ok(Dataset::mnist_sample()),
+            scenes::NAME => return Ok(scenes::open()),
             _ => {}
         }
         let path = Path::new(name);

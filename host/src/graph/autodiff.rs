@@ -58,7 +58,7 @@ pub fn differentiate(graph: &Graph) -> Vec<Gradient> {
         let produces = wanted[x.0].then_some(x);
         match n.op {
             _ if !wanted[i] => {}
-            Op::SoftmaxCrossEntropy | Op::Regression(_) => push(GradientOp::Loss, node, produces),
+            Op::SoftmaxCrossEntropy | Op::Regression { .. } => push(GradientOp::Loss, node, produces),
             Op::Relu => push(GradientOp::Relu, node, produces),
             Op::Dense { weight, bias } => {
                 if produces.is_some() {

@@ -40,6 +40,8 @@ struct File {
     name: Spanned<String>,
     input: Spanned<Vec<usize>>,
     loss: Option<Spanned<String>>,
+    loss_weight: Option<Spanned<f32>>,
+    target: Option<Spanned<usize>>,
     latent: Option<Spanned<usize>>,
     alphabet: Option<Spanned<String>>,
     #[serde(default = "no_settings")]
@@ -168,8 +170,12 @@ fn network(file: &File) -> Result<Graph, Mistake> {
     if let Some(latent) = &file.latent {
         return Err((latent.span(), "only a GAN, with [generator] and [discriminator], has a `latent`".into()));
     }
-    let mut graph = Graph::default();
+    let (mut graph, targets) = (Graph::default(), file.target.as_ref());
     let input = graph.input(file.input.get_ref());
+    if let Some(n) = targets.filter(|n| !(1..=16384).contains(n.get_ref())) {
+        return Err((n.span(), "`target`, numbers of a row behind the input's, must be from 1 to 16384".into()));
+    }
+    let behind = targets.map(|n| graph.target(*n.get_ref()));
     let last = stack(&mut graph, &file.layer, "", input)?;
     if graph.parameters.is_empty() {
         return Err((named.span(), "the model has no layer with parameters".into()));
@@ -181,19 +187,30 @@ fn network(file: &File) -> Result<Graph, Mistake> {
         "smooth_l1" => Some(Regression::SmoothL1),
         "sigmoid_bce" => Some(Regression::SigmoidBce),
         other => {
-            let known = "softmax_cross_entropy, and against the input itself mse, smooth_l1, sigmoid_bce";
+            let known = "softmax_cross_entropy, and against the target or the input itself mse, smooth_l1, sigmoid_bce";
             return Err((named.span(), format!("unknown loss `{other}`: there are {known}")));
         }
     };
+    let weight = file.loss_weight.as_ref().map_or(1.0, |w| *w.get_ref());
+    if let Some(w) = file.loss_weight.as_ref().filter(|w| kind.is_none() || !(w.get_ref().is_normal() && weight > 0.0))
+    {
+        return Err((w.span(), "`loss_weight` is a positive number, for mse, smooth_l1 and sigmoid_bce".into()));
+    }
+    if let (None, Some(n)) = (kind, targets) {
+        return Err((
+            n.span(),
+            "softmax_cross_entropy compares with classes: `target` is for mse, smooth_l1, sigmoid_bce".into(),
+        ));
+    }
     match kind {
         None => graph.softmax_cross_entropy(last).map_err(wrong)?,
         Some(kind) => {
-            let mut target = input;
+            let mut target = behind.unwrap_or(input);
             if graph.node(target).shape.len() > 1 {
                 let flat = [graph.node(target).features];
                 target = graph.reshape(target, &flat, "target").map_err(wrong)?;
             }
-            graph.regression(kind, last, target).map_err(wrong)?
+            graph.regression(kind, weight, last, target).map_err(wrong)?
         }
     };
     Ok(graph)
@@ -366,6 +383,27 @@ mod tests {
         assert_eq!(m.graph.parameters[0].name, "0.weight");
         assert_eq!(m.graph.parameters[2].shape, [10, 256]);
         assert_eq!(s.lr, Some(0.5));
+    }
+
+    #[test]
+    fn a_loss_compares_with_numbers_behind_the_input() {
+        let head = "name = \"m\"\ninput = [3]\n";
+        let layer = "[[layer]]\nop = \"dense\"\nfeatures = 2\n";
+        let of = |middle: &str| parse(&format!("{head}{middle}{layer}"));
+        let (m, _) = of("loss = \"mse\"\ntarget = 2\nloss_weight = 0.5\n").unwrap();
+        assert_eq!((m.row_features(), m.graph.node(NodeId(1)).features), (5, 2));
+        let loss = m.graph.node(m.graph.loss());
+        assert_eq!((loss.op, loss.inputs[1]), (Op::Regression { kind: Regression::Mse, weight: 0.5 }, NodeId(1)));
+        for (middle, words) in [
+            ("loss = \"mse\"\ntarget = 3\n", ["line 3, column 8", "differ in size"]),
+            ("loss = \"mse\"\ntarget = 0\n", ["line 4, column 10", "from 1 to 16384"]),
+            ("loss = \"mse\"\ntarget = 2\nloss_weight = 0.0\n", ["line 5, column 15", "positive"]),
+            ("loss = \"softmax_cross_entropy\"\ntarget = 2\n", ["line 4, column 10", "classes"]),
+            ("loss = \"softmax_cross_entropy\"\nloss_weight = 2.0\n", ["line 4, column 15", "smooth_l1"]),
+        ] {
+            let e = of(middle).unwrap_err();
+            assert!(words.iter().all(|w| e.contains(w)), "{middle:?}: {e}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) fn adversaries(
     let judge = |name, mut graph: Graph, target: f32, learns: Range<usize>| {
         let logit = NodeId(graph.nodes.len() - 1);
         let target = graph.constant(target, graph.node(logit).features);
-        graph.regression(Regression::SigmoidBce, logit, target)?;
+        graph.regression(Regression::SigmoidBce, 1.0, logit, target)?;
         graph.parameters.iter_mut().enumerate().for_each(|(i, p)| p.requires_grad = learns.contains(&i));
         Ok(Pass { name, graph })
     };

@@ -88,6 +88,11 @@ impl Graph {
         self.add(Op::Latent, &[], &[features], "latent")
     }
 
+    /// Adds what a loss compares with: `features` numbers of each row behind the input's.
+    pub fn target(&mut self, features: usize) -> NodeId {
+        self.add(Op::Target, &[], &[features], "target")
+    }
+
     /// Adds a vector of `features` times `value`, a loss's target.
     pub fn constant(&mut self, value: f32, features: usize) -> NodeId {
         self.add(Op::Constant { value }, &[], &[features], "target")
@@ -281,9 +286,9 @@ impl Graph {
         }
     }
 
-    /// Adds a loss between two nodes; the graph's last node.
-    pub fn regression(&mut self, kind: Regression, x: NodeId, target: NodeId) -> Made {
-        let op = Op::Regression(kind);
+    /// Adds a loss between two nodes, times `weight`; the graph's last node.
+    pub fn regression(&mut self, kind: Regression, weight: f32, x: NodeId, target: NodeId) -> Made {
+        let op = Op::Regression { kind, weight };
         if self.node(x).features != self.node(target).features {
             return Err(self.refuse_pair(op.name(), "loss", [x, target], "they differ in size"));
         }

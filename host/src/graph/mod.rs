@@ -94,6 +94,8 @@ pub enum Op {
     Input,
     /// Random numbers that the host draws for every batch, `[rows, features]`: a generator's latent vectors.
     Latent,
+    /// What a loss compares with: the numbers of each row behind the input's.
+    Target,
     /// One value everywhere: the target of a discriminator.
     Constant {
         /// The value.
@@ -192,7 +194,12 @@ pub enum Op {
     /// `[steps, classes]` every step has a label, and the mean is over steps and rows.
     SoftmaxCrossEntropy,
     /// A loss between its two inputs; only the first has a gradient.
-    Regression(Regression),
+    Regression {
+        /// Which.
+        kind: Regression,
+        /// What it is multiplied by.
+        weight: f32,
+    },
 }
 
 impl Op {
@@ -201,6 +208,7 @@ impl Op {
         match self {
             Op::Input => "input",
             Op::Latent => "latent",
+            Op::Target => "target",
             Op::Constant { .. } => "constant",
             Op::Dense { .. } => "dense",
             Op::Relu => "relu",
@@ -222,15 +230,15 @@ impl Op {
             Op::Gru(_) => "gru",
             Op::Lstm(_) => "lstm",
             Op::SoftmaxCrossEntropy => "softmax_cross_entropy",
-            Op::Regression(Regression::Mse) => "mse",
-            Op::Regression(Regression::SmoothL1) => "smooth_l1",
-            Op::Regression(Regression::SigmoidBce) => "sigmoid_bce",
+            Op::Regression { kind: Regression::Mse, .. } => "mse",
+            Op::Regression { kind: Regression::SmoothL1, .. } => "smooth_l1",
+            Op::Regression { kind: Regression::SigmoidBce, .. } => "sigmoid_bce",
         }
     }
 
     /// Whether it is a loss.
     pub fn is_loss(&self) -> bool {
-        matches!(self, Op::SoftmaxCrossEntropy | Op::Regression(_))
+        matches!(self, Op::SoftmaxCrossEntropy | Op::Regression { .. })
     }
 }
 
@@ -362,9 +370,10 @@ impl Graph {
         self.node(id).op.parameters().iter().any(|&p| self.parameter(p).requires_grad)
     }
 
-    /// Features of the input, numbers per row.
+    /// Numbers per row of a batch: the input's, and behind them the target's where there is one.
     pub fn input_features(&self) -> usize {
-        self.nodes.iter().find(|n| matches!(n.op, Op::Input | Op::Latent)).map_or(0, |n| n.features)
+        let fed = |n: &&Node| matches!(n.op, Op::Input | Op::Latent | Op::Target);
+        self.nodes.iter().filter(fed).map(|n| n.features).sum()
     }
 
     /// Number of classes: the last axis of the logits; 0 where the loss knows no classes.

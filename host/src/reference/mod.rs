@@ -172,7 +172,9 @@ pub fn gradients_watched<T: Real>(
         let dy = std::mem::take(&mut by_output[step.node.0]);
         let dx = match step.op {
             GradientOp::Loss => match node.op {
-                Op::Regression(kind) => ops::regression(kind, &values[input.0], &values[node.inputs[1].0], labels).1,
+                Op::Regression { kind, weight } => {
+                    ops::regression((kind, weight), &values[input.0], &values[node.inputs[1].0], labels).1
+                }
                 _ => loss_gradient(&pass.logits, labels, graph.classes()),
             },
             GradientOp::Node(which) => {
@@ -248,7 +250,8 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
     for (id, node) in graph.nodes.iter().enumerate() {
         let input = node.inputs.first().map(|i| &values[i.0]);
         let value = match (&node.op, input) {
-            (Op::Input | Op::Latent, _) => x.to_vec(),
+            (Op::Input | Op::Latent, _) => part(x, graph.input_features(), 0, node.features),
+            (Op::Target, _) => part(x, graph.input_features(), graph.input_features() - node.features, node.features),
             (Op::Constant { value }, _) => vec![T::of((*value).into()); rows * node.features],
             (Op::Dense { weight, bias }, Some(v)) => product::affine(v, &parameters[weight.0], &parameters[bias.0]),
             (Op::Relu, Some(v)) => v.iter().map(|&v| if v > zero { v } else { zero }).collect(),
@@ -257,8 +260,8 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
                 pass.logits = v.clone();
                 vec![pass.loss]
             }
-            (Op::Regression(kind), Some(v)) => {
-                pass.loss = ops::regression(*kind, v, &values[node.inputs[1].0], labels).0;
+            (Op::Regression { kind, weight }, Some(v)) => {
+                pass.loss = ops::regression((*kind, *weight), v, &values[node.inputs[1].0], labels).0;
                 pass.logits = v.clone();
                 vec![pass.loss]
             }
@@ -271,6 +274,11 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
         pass.logits = values.last().cloned().unwrap_or_default();
     }
     (pass, values)
+}
+
+/// `features` numbers of each row of `width`, from number `from` on.
+fn part<T: Real>(x: &[T], width: usize, from: usize, features: usize) -> Vec<T> {
+    x.chunks(width).flat_map(|row| &row[from..from + features]).copied().collect()
 }
 
 fn softmax<T: Real>(row: &[T]) -> (Vec<T>, T, T, usize) {

@@ -139,11 +139,12 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
         }
         Op::Input
         | Op::Latent
+        | Op::Target
         | Op::Constant { .. }
         | Op::Dense { .. }
         | Op::Relu
         | Op::SoftmaxCrossEntropy
-        | Op::Regression(_) => {
+        | Op::Regression { .. } => {
             unreachable!("{:?} is evaluated elsewhere", node.op)
         }
     }
@@ -243,23 +244,24 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
         }
         Op::Input
         | Op::Latent
+        | Op::Target
         | Op::Constant { .. }
         | Op::Dense { .. }
         | Op::Relu
         | Op::SoftmaxCrossEntropy
-        | Op::Regression(_) => {
+        | Op::Regression { .. } => {
             unreachable!("{:?} is differentiated elsewhere", node.op)
         }
     };
     (vec![dx], dp)
 }
 
-/// A regression loss and its gradient by x.
-pub fn regression<T: Real>(kind: Regression, x: &[T], y: &[T], labels: &[u32]) -> (T, Vec<T>) {
+/// A regression loss, times `weight`, and its gradient by x.
+pub fn regression<T: Real>((kind, weight): (Regression, f32), x: &[T], y: &[T], labels: &[u32]) -> (T, Vec<T>) {
     let width = x.len() / labels.len();
     let valid = |i: usize| labels[i / width] < crate::compile::PADDED_LABEL;
     let count = labels.iter().filter(|&&l| l < crate::compile::PADDED_LABEL).count().max(1) * width;
-    let share = T::of(count as f64).recip();
+    let share = T::of(count as f64).recip() * T::of(weight.into());
     let (one, half) = (T::of(1.0), T::of(0.5));
     let mut total = zero::<T>();
     let mut dx = vec![zero::<T>(); x.len()];

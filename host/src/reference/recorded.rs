@@ -87,12 +87,12 @@ fn layers_are_pytorchs() {
 fn losses_are_pytorchs() {
     for (case, kind) in [("mse", Regression::Mse), ("smooth_l1", Regression::SmoothL1)] {
         let (x, y) = (tensor(&format!("{case}.in.x")), tensor(&format!("{case}.in.y")));
-        let (loss, dx) = regression(kind, &x.1, &y.1, &vec![0; x.0[0]]);
+        let (loss, dx) = regression((kind, 1.0), &x.1, &y.1, &vec![0; x.0[0]]);
         close(case, &[loss], &tensor(&format!("{case}.out")).1);
         close(case, &dx, &tensor(&format!("{case}.grad.x")).1);
     }
     let (x, y) = (tensor("sigmoid_bce.in.logits"), tensor("sigmoid_bce.in.target"));
-    let (loss, dx) = regression(Regression::SigmoidBce, &x.1, &y.1, &vec![0; x.0[0]]);
+    let (loss, dx) = regression((Regression::SigmoidBce, 1.0), &x.1, &y.1, &vec![0; x.0[0]]);
     close("sigmoid_bce", &[loss], &tensor("sigmoid_bce.out").1);
     close("sigmoid_bce", &dx, &tensor("sigmoid_bce.grad.logits").1);
     let (x, y) = (tensor("softmax_cross_entropy.in.logits"), tensor("softmax_cross_entropy.in.target"));

@@ -310,6 +310,11 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
+    /// The accuracy of a score, where the loss knows classes.
+    fn accuracy(&self, of: Option<Score>) -> Option<f64> {
+        of.filter(|_| self.model.graph.classes() > 0).map(|s| s.accuracy())
+    }
+
     /// What phase number `i` has come to in the epoch that has just ended.
     fn summary(&self, i: usize, epoch: u32, gradient: Gradient, test: Option<Score>, seconds: f64) -> Epoch {
         let (at, phase) = (&self.position.phases[i], &self.phases[i]);
@@ -321,9 +326,9 @@ impl<'a> Run<'a> {
             steps: self.position.steps,
             skipped: at.skipped,
             train_loss: score.mean_loss(),
-            train_accuracy: test.map(|_| score.accuracy()),
+            train_accuracy: self.accuracy(test.map(|_| score)),
             test_loss: test.map(|t| t.mean_loss()),
-            test_accuracy: test.map(|t| t.accuracy()),
+            test_accuracy: self.accuracy(test),
             loss_scale: phase.scale,
             cycles: self.has_cycles.then_some(at.epoch_cycles),
             // multiply-accumulates are known of whole steps
@@ -496,8 +501,8 @@ impl<'a> Run<'a> {
             steps: at.steps,
             skipped: at.skipped(),
             final_loss: final_loss(&at.phases[0]).filter(|_| !adversarial),
-            train_accuracy: train.map(|s| s.accuracy()),
-            test_accuracy: test.map(|s| s.accuracy()),
+            train_accuracy: self.accuracy(train),
+            test_accuracy: self.accuracy(test),
             loss_scale: (!adversarial).then_some(self.phases[0].scale),
             phases: named.collect(),
             weights_sha256: weights.sha256(),

@@ -97,6 +97,7 @@ pub const UNITS: &[Unit] = &[
             &link::FRAMES_ARRIVE_WHOLE,
             &link::DAMAGE_NEVER_REACHES_THE_RING,
             &link::A_FULL_RING_DROPS_WHOLE_FRAMES_AND_SAYS_SO,
+            &link::A_RING_FILLS_TO_THE_LAST_WORD,
             &link::COUNTERS_GO_AROUND,
         ],
     },

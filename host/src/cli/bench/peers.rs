@@ -46,8 +46,10 @@ fn folder() -> PathBuf {
 /// Runs `command`, which `source` belongs to, on the workloads.
 fn measure(mut command: Command, source: &Path, help: String, work: &[Work], rounds: usize) -> Result<Vec<Peer>> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |reason: String| {
-        Error::Setup { what: "the comparison with another library".into(), reason, help: help.clone() }
+    let failed = |reason: String| Error::Setup {
+        what: "the comparison with another library".into(),
+        reason,
+        help: help.clone(),
     };
     if !source.is_file() {
         return Err(failed(format!("{} is not there", source.display())));

@@ -7,9 +7,9 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use systole_isa::machine::Machine;
 
-use super::experiment::{Network, Variant};
-use super::gan;
+use super::experiment::{Measure, Network, Variant};
 use super::table::{Bin, FINISHED, Point, Row};
+use super::{detection, gan};
 use crate::compile::{self, Compiled, Recipe};
 use crate::data::Dataset;
 use crate::driver::device::DeviceOptions;
@@ -60,6 +60,19 @@ impl Prepared {
         let compiled = compiled(&model, &options, Machine::DEFAULT)?;
         let data_sha256 = facts::data_sha256(&data);
         Ok(Prepared { network, model, data, data_sha256, compiled })
+    }
+
+    /// Whether its runs end with a score.
+    fn scores(&self) -> bool {
+        matches!(self.network.measure, Measure::Score | Measure::Found)
+    }
+
+    /// The score of final master weights.
+    fn score(&self, weights: &[Vec<f32>]) -> Result<f64> {
+        match self.network.measure {
+            Measure::Found => Ok(detection::score(&self.model, &self.data, weights)),
+            _ => gan::score(&self.model, weights),
+        }
     }
 
     /// Digest of `parts`, the model and the data.
@@ -180,12 +193,12 @@ impl Cell {
                 row.scale = report.loss_scale.or(row.scale);
                 row.skipped = report.skipped;
                 row.weights_sha256 = report.weights_sha256;
-                if of.model.gan.is_some() {
+                if of.scores() {
                     let kept = Checkpoint::load(&scratch.path().join("cell").join(checkpoint::FILE))?;
                     let named: HashMap<&str, Vec<f32>> = kept.masters().map(|(name, _, v)| (name, v)).collect();
                     let weights: Vec<Vec<f32>> =
                         of.model.graph.parameters.iter().map(|p| named[p.name.as_str()].clone()).collect();
-                    row.score = Some(gan::score(&of.model, &weights)?);
+                    row.score = Some(of.score(&weights)?);
                 }
             }
             Err(e @ (Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. })) => {
@@ -213,14 +226,14 @@ impl Cell {
             .map(|(e, epoch)| Point {
                 train_loss: e.train[0].mean_loss(),
                 test_loss: e.test.map(|t| t.mean_loss()),
-                test_accuracy: e.test.map(|t| t.accuracy()),
+                test_accuracy: e.test.filter(|_| of.model.graph.classes() > 0).map(|t| t.accuracy()),
                 ..self.point(epoch)
             })
             .collect();
         let row = &mut done.row;
         (row.steps, row.weights_sha256) = (run.steps, run.weights.sha256());
-        if of.model.gan.is_some() {
-            row.score = Some(gan::score(&of.model, &run.weights.masters)?);
+        if of.scores() {
+            row.score = Some(of.score(&run.weights.masters)?);
         }
         let updates = &run.watched.updates;
         let share = |of: &[(u64, u64)]| {

@@ -11,9 +11,10 @@ use crate::run::TrainOptions;
 const FILE: &str = include_str!("experiments.toml");
 
 /// Model files by name.
-const MODELS: [(&str, &str); 6] = [
+const MODELS: [(&str, &str); 7] = [
     ("lenet-digits", include_str!("../../../../models/lenet-digits.toml")),
     ("residual-digits", include_str!("../../../../models/residual-digits.toml")),
+    ("detect-digits", include_str!("../../../../models/detect-digits.toml")),
     ("gru-digits", include_str!("../../../../models/gru-digits.toml")),
     ("lm-shakespeare", include_str!("../../../../models/lm-shakespeare.toml")),
     ("reverse-strings", include_str!("../../../../models/reverse-strings.toml")),
@@ -57,6 +58,8 @@ pub(super) enum Measure {
     Loss,
     /// What a classifier makes of a generator's images, 1 to the number of classes.
     Score,
+    /// Digits of the test scenes that are found, in percent.
+    Found,
 }
 
 /// A network with its settings and cells.

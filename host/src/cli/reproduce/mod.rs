@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`experiment`] | networks, settings and variants: `experiments.toml` |
 //! | [`cell`] | one run of one variant with one seed |
+//! | [`detection`] | the score of a detector |
 //! | [`gan`] | the score of a generator |
 //! | [`machine`] | the check on the simulated hardware |
 //! | [`table`] | results as CSV, cell by cell |
@@ -12,6 +13,7 @@
 //! | [`page`], [`summary`], [`plot`] | pages and pictures, from the CSV alone |
 
 mod cell;
+mod detection;
 mod experiment;
 mod gan;
 mod machine;

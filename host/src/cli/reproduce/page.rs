@@ -57,7 +57,8 @@ pub(super) fn write(out: &Path, e: &Experiment) -> Result<()> {
 pub(super) fn cell(measure: Measure, s: Option<Spread>) -> String {
     match (measure, s) {
         (_, None) => "–".into(),
-        (Measure::Accuracy, Some(s)) => format!("{:.2} ± {:.2} %", s.mean, s.deviation),
+        (Measure::Accuracy | Measure::Found, Some(s)) => format!("{:.2} ± {:.2} %", s.mean, s.deviation),
+        (Measure::Loss, Some(s)) if s.mean.abs() < 0.01 => format!("{:.3e} ± {:.1e}", s.mean, s.deviation),
         (Measure::Loss, Some(s)) => format!("{:.4} ± {:.4}", s.mean, s.deviation),
         (Measure::Score, Some(s)) => format!("{:.2} ± {:.2}", s.mean, s.deviation),
     }
@@ -69,13 +70,19 @@ pub(super) fn spread(e: &Experiment, variant: &Variant) -> Option<Spread> {
     stats::over(&stats::of(&e.results.rows, variant), |r| stats::value(measure, r))
 }
 
-fn table(e: &Experiment) -> String {
-    let (n, rows) = (&e.prepared.network, &e.results.rows);
-    let measure = match n.measure {
+/// What a network is judged by, as a table's head.
+fn measure(of: Measure) -> &'static str {
+    match of {
         Measure::Accuracy => "test accuracy",
         Measure::Loss => "test loss, nats",
         Measure::Score => "inception score",
-    };
+        Measure::Found => "digits found",
+    }
+}
+
+fn table(e: &Experiment) -> String {
+    let (n, rows) = (&e.prepared.network, &e.results.rows);
+    let measure = measure(n.measure);
     let mut t = format!(
         "| | seeds | {measure} | difference to FP32, seed by seed | training loss | the same over FP32's, seed by seed | test loss | steps skipped | stopped |\n\
          |---|---|---|---|---|---|---|---|---|\n"
@@ -140,7 +147,7 @@ pub(super) fn verdict(e: &Experiment, variant: &Variant) -> Option<Verdict> {
     }
     let (fp32, it) = (spread(e, &Variant::Fp32)?, spread(e, variant)?);
     let better = match e.prepared.network.measure {
-        Measure::Accuracy | Measure::Score => it.mean - fp32.mean,
+        Measure::Accuracy | Measure::Score | Measure::Found => it.mean - fp32.mean,
         Measure::Loss => fp32.mean - it.mean,
     };
     Some(match better {
@@ -174,6 +181,12 @@ fn findings(e: &Experiment) -> String {
             t,
             "- The test rows themselves score {data}. Images are made in FP32 of the final master weights and judged by `lenet-digits`, trained \
              in FP32; the losses of this table are the discriminator's."
+        );
+    }
+    if e.prepared.network.measure == Measure::Found {
+        t.push_str(
+            "- A digit is found by a detection of its class whose box overlaps its own by at least half (IoU 0.5); a scene has two, and the \
+             two surest detections that are apart from each other count. Weights are those of the end, evaluated in FP32.\n",
         );
     }
     let lost = e.results.rows.iter().find_map(|r| Some((r.lost_updates?, r.lost_updates_late?)));
@@ -284,16 +297,22 @@ pub(super) fn utilisation(m: &Machine) -> f64 {
 
 fn search(e: &Experiment) -> String {
     let n = &e.prepared.network;
+    let measure = if n.measure == Measure::Loss { String::new() } else { format!(" {} |", measure(n.measure)) };
+    let rule = if measure.is_empty() { "" } else { "---|" };
     let mut t = format!(
-        "Searched in FP32 on seed {}, which no other cell uses, and then held for all cells:\n\n| flags | test accuracy | test loss | score |\n|---|---|---|---|\n",
+        "Searched in FP32 on seed {}, which no other cell uses, and then held for all cells:\n\n| flags |{measure} test loss |\n|---|{rule}---|\n",
         super::experiment::SEARCH_SEED
     );
     for flags in &n.search {
         for r in stats::of(&e.results.rows, &Variant::Search(flags.clone())) {
-            let accuracy = r.test_accuracy.map_or("–".into(), |a| format!("{:.2} %", 100.0 * a));
-            let loss = r.test_loss.map_or("–".into(), |l| format!("{l:.4}"));
-            let score = r.score.map_or("–".into(), |s| format!("{s:.2}"));
-            let _ = writeln!(t, "| `{flags}` | {accuracy} | {loss} | {score} |");
+            let value = match (n.measure, stats::value(n.measure, r)) {
+                (Measure::Loss, _) => String::new(),
+                (_, None) => " – |".into(),
+                (Measure::Score, Some(v)) => format!(" {v:.2} |"),
+                (_, Some(v)) => format!(" {v:.2} % |"),
+            };
+            let loss = r.test_loss.map_or("–".into(), crate::cli::loss);
+            let _ = writeln!(t, "| `{flags}` |{value} {loss} |");
         }
     }
     t

@@ -45,12 +45,12 @@ pub(super) fn over(rows: &[&Row], value: impl Fn(&Row) -> Option<f64>) -> Option
     Spread::of(rows.iter().filter_map(|r| value(r)))
 }
 
-/// What a network is judged by: accuracy in percent, or nats.
+/// What a network is judged by: accuracy or a share in percent, nats, or a score.
 pub(super) fn value(measure: Measure, row: &Row) -> Option<f64> {
     match measure {
         Measure::Accuracy => row.test_accuracy.map(|a| 100.0 * a),
         Measure::Loss => row.test_loss,
-        Measure::Score => row.score,
+        Measure::Score | Measure::Found => row.score,
     }
 }
 

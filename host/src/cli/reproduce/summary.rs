@@ -46,7 +46,7 @@ fn ours(all: &[Experiment]) -> String {
         }
         t.push('\n');
     }
-    t + "\nAccuracy on the test rows, or nats per character on them. ↓ ↑: worse or better than FP32 by more than one standard deviation of \
+    t + "\nAccuracy on the test rows, the share of their digits that is found, nats per character, or an inception score. ↓ ↑: worse or better than FP32 by more than one standard deviation of \
          FP32 over its seeds.\n"
 }
 

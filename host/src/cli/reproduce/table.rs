@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) test_loss: Option<f64>,
     /// Test rows predicted right at the end, 0..=1.
     pub(super) test_accuracy: Option<f64>,
-    /// Inception score of the generator's images at the end.
+    /// At the end: inception score of a generator's images, or percentage of digits that a detector finds.
     pub(super) score: Option<f64>,
     /// Of the updates seen in an FP32 run: the share that FP16 weights would not have felt; of all steps seen, and of the last eighth.
     pub(super) lost_updates: Option<f64>,

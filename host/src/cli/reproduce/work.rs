@@ -103,13 +103,14 @@ fn run_one(all: &[Experiment], job: Job, stop: &std::sync::atomic::AtomicBool, b
 
 /// Keeps a result, on disk too, and says what it was.
 fn keep(table: &mut Results, outcome: Outcome) -> Result<String> {
-    let number = |v: Option<f64>| v.map_or("–".into(), |v| format!("{v:.4}"));
+    let number = |v: Option<f64>| v.map_or("–".into(), crate::cli::loss);
     let said = match outcome {
         Outcome::Cell(done) => {
             let r = &done.row;
             let accuracy = r.test_accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
+            let score = r.score.map_or(String::new(), |s| format!(", score {s:.2}"));
             let said = format!(
-                "{:<24} seed {:<3} loss {} train, {} test{accuracy}, {} of {} steps skipped, {}, {:.1} s",
+                "{:<24} seed {:<3} loss {} train, {} test{accuracy}{score}, {} of {} steps skipped, {}, {:.1} s",
                 r.variant,
                 r.seed,
                 number(r.train_loss),

@@ -18,7 +18,7 @@ use systole_isa::{flag, sreg};
 /// The loss, and in training the gradient of its first input.
 pub(super) fn emit(net: &mut Net, e: &mut Emitter, id: NodeId) {
     match net.graph.node(id).op {
-        Op::Regression(kind) => regression(net, e, id, kind),
+        Op::Regression { kind, weight } => regression(net, e, id, (kind, weight)),
         _ => classes(net, e, id),
     }
     net.values[id.0] = Some(Nd { place: Place::Labels, offset: 0, dims: vec![1], strides: vec![1] });
@@ -107,11 +107,12 @@ fn row(e: &mut Emitter, name: &str, n: u32) -> Nd {
     Nd { place: Place::Tensor(t), offset: 0, dims: vec![1, n], strides: vec![n, 1] }
 }
 
-/// `1/(rows·features)` of the sum over valid rows; nothing is ever predicted right.
-fn regression(net: &mut Net, e: &mut Emitter, id: NodeId, kind: Regression) {
+/// `weight/(rows·features)` of the sum over valid rows; nothing is ever predicted right.
+fn regression(net: &mut Net, e: &mut Emitter, id: NodeId, (kind, weight): (Regression, f32)) {
     let node = net.graph.node(id);
     let (x, y) = (net.standard(e, node.inputs[0], "loss"), net.value(node.inputs[1]));
     let (batch, features) = (x.dims[0], x.dims[1]);
+    let share = Arg::F(weight / features as f32);
     let labels = Nd { place: Place::Labels, offset: 0, dims: vec![batch], strides: vec![1] };
     let row = |e: &mut Emitter, name: &str, plane: u32| {
         let t = e.tensor(name, Class::Workspace, Space::Smem, Some(plane), (1, batch, batch));
@@ -155,7 +156,7 @@ fn regression(net: &mut Net, e: &mut Emitter, id: NodeId, kind: Regression) {
     if net.training {
         let seed = row(e, "loss seed", 0);
         e.mad("loss seed", Arg::X(valid.clone()), Arg::S(sreg::LOSS_SEED), NONE, &seed);
-        e.mad("loss seed", Arg::X(seed.clone()), Arg::F(1.0 / features as f32), NONE, &seed);
+        e.mad("loss seed", Arg::X(seed.clone()), share.clone(), NONE, &seed);
         let dx = e.half("loss gradient", Class::Gradients, &x.dims);
         let args = [Arg::X(slope), Arg::X(per_row(&seed)), NONE];
         e.flagged("loss gradient", Some(flag::ACTIVATION_GRADIENT), VectorOp::Mad, args, &dx);
@@ -165,7 +166,7 @@ fn regression(net: &mut Net, e: &mut Emitter, id: NodeId, kind: Regression) {
     e.flagged("loss terms", Some(flag::FORWARD), VectorOp::SelectPositive, picked, &terms);
     let sums = sum(e, "loss rows", &terms, 1);
     let total = row(e, "loss total", 0);
-    e.mad("loss total", Arg::X(sums), Arg::F(1.0 / features as f32), NONE, &total);
+    e.mad("loss total", Arg::X(sums), share.clone(), NONE, &total);
     let t = e.matrix(&Nd { dims: vec![1, batch], strides: vec![batch, 1], ..total.clone() });
     let share = Source::Sreg(sreg::INV_BATCH as u8, Modifiers::default());
     e.builder.sum_to_sreg("loss mean", batch, t, share, sreg::LOSS, Some(flag::FORWARD));

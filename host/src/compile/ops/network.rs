@@ -184,6 +184,7 @@ impl<'a> Net<'a> {
             }
             match self.graph.node(id).op {
                 Op::Input | Op::Latent => {}
+                Op::Target => self.values[i] = Some(self.target(e, id)),
                 Op::Constant { value } => self.constant(e, id, value),
                 Op::Dense { .. } => dense::forward(self, e, id),
                 Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => conv::forward(self, e, id),
@@ -195,9 +196,16 @@ impl<'a> Net<'a> {
                 Op::Embedding { .. } => embedding::forward(self, e, id),
                 Op::Reshape | Op::Select { .. } | Op::Concat => shape::forward(self, e, id),
                 Op::Gru(_) | Op::Lstm(_) => recurrent::forward(self, e, id),
-                Op::SoftmaxCrossEntropy | Op::Regression(_) => losses::emit(self, e, id),
+                Op::SoftmaxCrossEntropy | Op::Regression { .. } => losses::emit(self, e, id),
             }
         }
+    }
+
+    /// What lies behind the input's numbers in each row of the batch.
+    fn target(&self, e: &Emitter, id: NodeId) -> Nd {
+        let (features, row) = (self.graph.node(id).features as u32, self.graph.input_features() as u32);
+        let strides = vec![odd_pitch(row, e.lanes()), 1];
+        Nd { place: Place::Input, offset: row - features, dims: vec![e.batch, features], strides }
     }
 
     /// One value everywhere, which the host writes once.

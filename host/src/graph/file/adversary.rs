@@ -25,6 +25,9 @@ pub(super) fn gan(file: &File, g: &Spanned<Adversary>, d: &Spanned<Adversary>) -
         let why = "a GAN's loss is sigmoid_bce of the discriminator's output: leave `loss` out";
         return Err((loss.span(), why.into()));
     }
+    if let Some(span) = file.loss_weight.as_ref().map(Spanned::span).or(file.target.as_ref().map(Spanned::span)) {
+        return Err((span, "a GAN compares with nothing but 0 and 1: leave `target` and `loss_weight` out".into()));
+    }
     if let Some(layer) = file.layer.first() {
         let why = "layers of a GAN belong to one of its networks: [[generator.layer]] or [[discriminator.layer]]";
         return Err((layer.op.span(), why.into()));
@@ -137,6 +140,7 @@ mod tests {
             ("latent = 3\n", "", vec!["line 3, column 1", "latent = 16"]),
             ("latent = 3", "latent = 0", vec!["line 3, column 10", "16384"]),
             ("latent = 3", "latent = 3\nloss = \"mse\"", vec!["line 4, column 8", "sigmoid_bce"]),
+            ("latent = 3", "latent = 3\ntarget = 4", vec!["line 4, column 10", "`target`"]),
             ("latent = 3", "latent = 3\n[train]\nlr = 0.1", vec!["line 4", "[generator] and [discriminator]"]),
             ("latent = 3", "latent = 3\n[[layer]]\nop = \"relu\"", vec!["line 5, column 6", "[[generator.layer]]"]),
             ("\"adam\"", "\"adm\"", vec!["line 5, column 13", "`adm`", "adamw"]),
