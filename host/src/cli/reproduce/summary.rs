@@ -88,7 +88,7 @@ fn claims(all: &[Experiment]) -> String {
         }
     }
     t + "\nHeadroom: how far the loss can be scaled *down* before FP32's result is lost, in steps of the sweep. Where there is much of it, \
-         scale 1 suffices, and nothing here can show that scaling is needed; the mechanism itself is tested at its threshold in \
+         scale 1 suffices, and such a network cannot show that scaling is needed; the mechanism itself is tested at its threshold in \
          `host/tests/mechanisms.rs`.\n"
 }
 
