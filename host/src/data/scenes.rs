@@ -1,7 +1,7 @@
 //! Scenes to find digits in: two of the bundled 8×8 digits, stretched, somewhere on a larger canvas, and behind each scene's pixels what
 //! a detector of one stage is to say of each cell of a grid, as in SSD (Liu et al., arXiv 1512.02325) and FCOS (arXiv 1904.01355).
 //!
-//! A row is `[CANVAS·CANVAS pixels | CHANNELS × CELLS × CELLS targets]`, all bytes of 1/256. A cell whose middle lies in a digit's box says where
+//! A row is `[PIXELS | TARGETS]`, the latter `CHANNELS × CELLS × CELLS`, all bytes of 1/256. A cell whose middle lies in a digit's box says where
 //! the box's middle is from there, how large it is, and which digit; another cell says "here, of no size, no digit".
 
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +23,10 @@ pub const DIGITS: usize = 2;
 pub const CLASSES: usize = 10;
 /// What a cell tells: the box's middle, x and y, its width and height, and a score for each class.
 pub const CHANNELS: usize = 4 + CLASSES;
+/// Pixels of a scene, the first numbers of a row.
+pub const PIXELS: usize = CANVAS * CANVAS;
+/// Targets of a scene, the numbers behind them.
+pub const TARGETS: usize = CHANNELS * CELLS * CELLS;
 /// Pixels for one unit of a box's numbers: they lie in [0, 1), a middle of 0.5 being the cell's own.
 pub const UNIT: f32 = 32.0;
 /// Edges that a digit is stretched to.
@@ -58,8 +62,7 @@ pub(super) fn open() -> Dataset {
         // a regression knows no classes, and every row has a label
         Rows::new(features, vec![0; of.len()])
     };
-    let width = CANVAS * CANVAS + CHANNELS * CELLS * CELLS;
-    Dataset::from_parts(NAME, part(&digits.train, 0), part(&digits.test, 1), width)
+    Dataset::from_parts(NAME, part(&digits.train, 0), part(&digits.test, 1), PIXELS + TARGETS)
 }
 
 fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
@@ -80,8 +83,8 @@ fn scene(row: &mut Vec<u8>, of: &Rows, digits: &[usize], random: &mut ChaCha8Rng
         }
     }
     let start = row.len();
-    row.resize(start + CANVAS * CANVAS + CHANNELS * CELLS * CELLS, 0);
-    let (pixels, targets) = row[start..].split_at_mut(CANVAS * CANVAS);
+    row.resize(start + PIXELS + TARGETS, 0);
+    let (pixels, targets) = row[start..].split_at_mut(PIXELS);
     targets[..2 * CELLS * CELLS].fill(128);
     for (&digit, &Place { left, top, edge }) in digits.iter().zip(&places) {
         let source = of.row(digit, SOURCE * SOURCE);
@@ -123,7 +126,7 @@ mod tests {
         let hex = systole_verilator::hex(&hash.finalize());
         assert_eq!(hex, "31cef09127b4e1846e93a61c56f91c9084e9217f5900d67a430249a21232b2dc");
         for i in 0..data.test.len() {
-            let (pixels, targets) = data.test.row(i, data.width).split_at(CANVAS * CANVAS);
+            let (pixels, targets) = data.test.row(i, data.width).split_at(PIXELS);
             let of = |channel: usize, cell: usize| i32::from(targets[channel * CELLS * CELLS + cell]);
             let mut boxes = Vec::new();
             for cell in 0..CELLS * CELLS {

@@ -192,8 +192,7 @@ fn network(file: &File) -> Result<Graph, Mistake> {
         }
     };
     let weight = file.loss_weight.as_ref().map_or(1.0, |w| *w.get_ref());
-    if let Some(w) = file.loss_weight.as_ref().filter(|w| kind.is_none() || !(w.get_ref().is_normal() && weight > 0.0))
-    {
+    if let Some(w) = file.loss_weight.as_ref().filter(|_| kind.is_none() || !(weight.is_normal() && weight > 0.0)) {
         return Err((w.span(), "`loss_weight` is a positive number, for mse, smooth_l1 and sigmoid_bce".into()));
     }
     if let (None, Some(n)) = (kind, targets) {

@@ -278,7 +278,7 @@ fn run<T: Real>(graph: &Graph, state: &State<T>, x: &[T], labels: &[u32]) -> (Pa
 
 /// `features` numbers of each row of `width`, from number `from` on.
 fn part<T: Real>(x: &[T], width: usize, from: usize, features: usize) -> Vec<T> {
-    x.chunks(width).flat_map(|row| &row[from..from + features]).copied().collect()
+    x.chunks(width).map(|row| &row[from..from + features]).collect::<Vec<_>>().concat()
 }
 
 fn softmax<T: Real>(row: &[T]) -> (Vec<T>, T, T, usize) {

@@ -2,7 +2,7 @@
 //! of PASCAL VOC, IoU 0.5). A cell's detection is its box with its highest class; of detections that overlap, the surest is kept.
 
 use crate::data::Dataset;
-use crate::data::scenes::{CANVAS, CELLS, CHANNELS, DIGITS, UNIT};
+use crate::data::scenes::{CANVAS, CELLS, CLASSES, DIGITS, PIXELS, TARGETS, UNIT};
 use crate::graph::Model;
 use crate::reference::{evaluate, train as baseline};
 
@@ -35,13 +35,13 @@ impl Found {
     }
 }
 
-/// The surest detections of a scene, of digits apart from each other, from a map `[CHANNELS, CELLS, CELLS]`.
+/// The surest detections of a scene, of digits apart from each other, from a map of [`TARGETS`] numbers.
 fn found(map: &[f32]) -> Vec<Found> {
     let cell = (CANVAS / CELLS) as f32;
     let of = |at: usize| {
         let told = |channel: usize| map[channel * CELLS * CELLS + at];
         let middle = |axis: usize, i: usize| (i as f32 + 0.5) * cell + (told(axis) - 0.5) * UNIT;
-        let class = (0..CHANNELS - 4).fold(0, |best, c| if told(4 + c) > told(4 + best) { c } else { best });
+        let class = (0..CLASSES).fold(0, |best, c| if told(4 + c) > told(4 + best) { c } else { best });
         let middle = [middle(0, at % CELLS), middle(1, at / CELLS)];
         Found { middle, edges: [told(2) * UNIT, told(3) * UNIT], class, sure: told(4 + class) }
     };
@@ -68,9 +68,8 @@ pub(super) fn score(model: &Model, data: &Dataset, weights: &[Vec<f32>]) -> f64 
     for rows in order.chunks(BATCH) {
         let (x, labels) = baseline::numbers(data, &data.test, rows);
         let maps = evaluate(&model.graph, weights, &x, &labels).logits;
-        let size = CHANNELS * CELLS * CELLS;
-        for (map, row) in maps.chunks(size).zip(x.chunks(data.width)) {
-            let truth = found(&row[row.len() - size..]);
+        for (map, row) in maps.chunks(TARGETS).zip(x.chunks(data.width)) {
+            let truth = found(&row[PIXELS..]);
             all += truth.len();
             hits += right(&found(map), &truth);
         }
@@ -88,7 +87,7 @@ mod tests {
         let scenes: Vec<Vec<Found>> = (0..data.test.len())
             .map(|i| {
                 let (x, _) = baseline::numbers(&data, &data.test, &[i]);
-                found(&x[CANVAS * CANVAS..])
+                found(&x[PIXELS..])
             })
             .collect();
         assert!(scenes.iter().all(|s| s.len() == DIGITS && right(s, s) == DIGITS));

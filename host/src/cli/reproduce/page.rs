@@ -71,7 +71,7 @@ pub(super) fn spread(e: &Experiment, variant: &Variant) -> Option<Spread> {
 }
 
 /// What a network is judged by, as a table's head.
-fn measure(of: Measure) -> &'static str {
+fn head(of: Measure) -> &'static str {
     match of {
         Measure::Accuracy => "test accuracy",
         Measure::Loss => "test loss, nats",
@@ -82,7 +82,7 @@ fn measure(of: Measure) -> &'static str {
 
 fn table(e: &Experiment) -> String {
     let (n, rows) = (&e.prepared.network, &e.results.rows);
-    let measure = measure(n.measure);
+    let measure = head(n.measure);
     let mut t = format!(
         "| | seeds | {measure} | difference to FP32, seed by seed | training loss | the same over FP32's, seed by seed | test loss | steps skipped | stopped |\n\
          |---|---|---|---|---|---|---|---|---|\n"
@@ -297,7 +297,7 @@ pub(super) fn utilisation(m: &Machine) -> f64 {
 
 fn search(e: &Experiment) -> String {
     let n = &e.prepared.network;
-    let measure = if n.measure == Measure::Loss { String::new() } else { format!(" {} |", measure(n.measure)) };
+    let measure = if n.measure == Measure::Loss { String::new() } else { format!(" {} |", head(n.measure)) };
     let rule = if measure.is_empty() { "" } else { "---|" };
     let mut t = format!(
         "Searched in FP32 on seed {}, which no other cell uses, and then held for all cells:\n\n| flags |{measure} test loss |\n|---|{rule}---|\n",
