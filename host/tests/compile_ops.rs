@@ -81,6 +81,23 @@ fn networks() -> Vec<(&'static str, Graph)> {
             ),
         ),
         ("select", sequence("op = 'lstm' & hidden = 3;op = 'select' & index = 2")),
+        ("slice", vector("op = 'tanh';op = 'slice' & start = 2 & end = 7")),
+        ("slice of images", image("op = 'relu';op = 'slice' & start = 1;op = 'conv2d' & channels = 2 & kernel = 2")),
+        (
+            "slices of a sequence",
+            sequence(
+                "op = 'tanh' & name = 't';op = 'slice' & end = 3 & name = 'a';op = 'slice' & start = 1 & inputs = ['t'];\
+                 op = 'concat' & inputs = ['a', '3'];op = 'gru' & hidden = 3",
+            ),
+        ),
+        ("repeat", vector("op = 'repeat' & steps = 3;op = 'gru' & hidden = 4")),
+        (
+            "encoder and decoder",
+            sequence(
+                "op = 'slice' & end = 2 & name = 'a';op = 'lstm' & hidden = 3;op = 'last';op = 'repeat' & steps = 3 & name = 'c';\
+                 op = 'slice' & start = 1 & inputs = ['0'];op = 'concat' & inputs = ['5', 'c'];op = 'lstm' & hidden = 4",
+            ),
+        ),
         ("mse", graph("[10]", "op = 'dense' & features = 4;op = 'tanh';op = 'dense' & features = 10", "mse")),
         ("a target", targeted("op = 'conv2d' & channels = 3 & kernel = 3 & stride = 2;op = 'flatten'", 12, 0.375)),
         ("smooth_l1", graph("[10]", "op = 'dense' & features = 4;op = 'dense' & features = 10", "smooth_l1")),
@@ -246,7 +263,13 @@ fn plans_reuse_memory_and_refuse_what_does_not_fit() {
     let text = plan.to_string();
     assert!(text.contains("FP16") && text.contains("activations") && text.contains("peak"), "{text}");
     match compile::network(&graph, 256, MOMENTUM, Machine::DEFAULT) {
-        Err(CompileError::Memory { tensor, need, room, .. }) => assert!(need > room, "{tensor}: {need} of {room}"),
+        Err(e @ CompileError::Memory { .. }) => {
+            let text = e.to_string();
+            let CompileError::Memory { tensor, need, room, plane, demand, .. } = e else { unreachable!() };
+            assert!(need > room && demand.bytes() > 2 * plane, "{text}");
+            assert!(demand.tensors.iter().any(|t| t.0 == tensor), "{text}");
+            assert!(text.contains("activations") && text.contains("gradients") && text.contains("patches` "), "{text}");
+        }
         other => panic!("{:?}", other.map(|c| c.plan.to_string())),
     }
 }

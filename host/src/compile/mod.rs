@@ -36,7 +36,7 @@ pub use network::{model, network};
 pub use ops::{CompiledFunction, Elementary, function};
 pub use optimizer::{Clip, Master, Optimizer, Recipe};
 
-use plan::MemoryPlan;
+use plan::{Demand, MemoryPlan};
 use systole_isa::machine::Machine;
 use systole_isa::operand::Addr;
 use systole_isa::regs::Space;
@@ -50,7 +50,7 @@ pub enum CompileError {
     /// A tensor does not fit.
     #[error(
         "tensor `{tensor}` does not fit: it needs {need} bytes of {memory}, and {room} of the {plane} bytes of a plane are \
-         left (all tensors together need {total} of {} bytes)", 2 * plane
+         left. While it lives, {memory} must hold {demand}; there are {} bytes", 2 * plane
     )]
     Memory {
         /// Its name.
@@ -63,8 +63,8 @@ pub enum CompileError {
         room: u64,
         /// Bytes of a plane.
         plane: u64,
-        /// Bytes that all tensors of that memory need.
-        total: u64,
+        /// What that memory must hold together with it.
+        demand: Demand,
     },
     /// ReLU masks do not fit.
     #[error("the ReLU mask of `{tensor}` does not fit: it needs {need} bits of mask memory, and {room} are left")]

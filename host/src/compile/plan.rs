@@ -175,6 +175,32 @@ pub(crate) fn memory_name(space: Space) -> &'static str {
     }
 }
 
+/// What a memory must hold at a time: the plan of a network that does not fit. `Display` tells bytes by class and the largest tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Name, class and bytes of each tensor.
+    pub tensors: Vec<(String, Class, u64)>,
+}
+
+impl Demand {
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|t| t.2).sum()
+    }
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |class: Class| self.tensors.iter().filter(|t| t.1 == class).map(|t| t.2).sum::<u64>();
+        let present = Class::ALL.into_iter().filter(|&class| of(class) > 0);
+        let classes: Vec<_> = present.map(|c| format!("{} {}", format!("{c:?}").to_lowercase(), of(c))).collect();
+        let mut by_size: Vec<_> = self.tensors.iter().collect();
+        by_size.sort_by_key(|t| std::cmp::Reverse(t.2));
+        let largest: Vec<_> = by_size.iter().take(3).map(|(name, _, bytes)| format!("`{name}` {bytes}")).collect();
+        write!(f, "{} bytes ({}; the largest are {})", self.bytes(), classes.join(", "), largest.join(", "))
+    }
+}
+
 /// A tensor that wants a place.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -275,7 +301,12 @@ pub(crate) fn place(
                 need: words[i] * bytes,
                 room: left * bytes,
                 plane: room * bytes,
-                total: words.iter().zip(requests).filter(|(_, q)| q.space == r.space).map(|(w, _)| w * bytes).sum(),
+                demand: Demand {
+                    tensors: (words.iter().zip(requests))
+                        .filter(|(_, q)| q.space == r.space)
+                        .map(|(w, q)| (q.name.clone(), q.class, w * bytes))
+                        .collect(),
+                },
             });
         }
         tensors.push(PlannedTensor {

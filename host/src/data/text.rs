@@ -1,4 +1,5 @@
-//! Text as sequences of characters: row i is characters `i·steps..(i + 1)·steps`, and the label of each is the character after it.
+//! Text as sequences of characters: row i is characters `i·steps..(i + 1)·steps`, and the label of each is the character after it. A
+//! model that predicts at fewer steps than it reads has the labels of the last ones: a decoder's.
 //! The last tenth of the rows, the end of the text, is there to test on.
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::graph::Model;
 
 /// The bundled beginning of a larger text.
 const SAMPLE: &str = "shakespeare-sample";
-/// Generated text: lines of letters, a bar, and the same letters in reverse.
+/// Generated text: a line feed, letters, a bar, and the same letters in reverse.
 const REVERSAL: &str = "reversal";
 /// Its lines, each of which is a row.
 const LINES: usize = 2000;
@@ -32,7 +33,7 @@ pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
     let wrong = |reason: String| Error::Malformed { path: path.into(), format: "text", reason };
     let bytes = match name {
         SAMPLE => gunzip(SHAKESPEARE).expect("bundled data"),
-        REVERSAL => reversal(model.graph.labels_per_row())
+        REVERSAL => reversal(model.graph.input_features())
             .ok_or_else(|| Error::value("--data", name, "its lines take an even number of steps, from 4 on"))?,
         _ => read(path)?,
     };
@@ -54,7 +55,14 @@ pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
         };
         return Err(Error::value("--data", name, why));
     };
-    let steps = model.graph.labels_per_row();
+    let (steps, labels) = (model.graph.input_features(), model.graph.labels_per_row());
+    if labels > steps {
+        let why = format!(
+            "`{}` reads {steps} characters and predicts {labels}; it must not predict more than it reads",
+            model.name
+        );
+        return Err(Error::value("--data", name, why));
+    }
     let tokens = tokens(&text, alphabet).map_err(wrong)?;
     let rows = tokens.len().saturating_sub(1) / steps;
     if rows < 2 * TEST_SHARE {
@@ -66,8 +74,8 @@ pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
     }
     let part = |from: usize, to: usize| Rows {
         features: tokens[from * steps..to * steps].to_vec(),
-        labels: tokens[from * steps + 1..to * steps + 1].to_vec(),
-        labels_per_row: steps,
+        labels: (from + 1..=to).flat_map(|end| &tokens[end * steps + 1 - labels..=end * steps]).copied().collect(),
+        labels_per_row: labels,
     };
     let train = rows - rows / TEST_SHARE;
     let short = path.file_name().map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
@@ -75,8 +83,8 @@ pub(super) fn open(name: &str, model: &Model) -> Result<Dataset> {
     Ok(Dataset { name: short, width: steps, classes, scale: 0, train: part(0, train), test: part(train, rows) })
 }
 
-/// Lines of `steps` characters such as `badge|egdab` with its end: string rewriting, the same text on every machine. What comes before
-/// the bar is random, what comes after it follows from that. `None` where a line of so many characters has no middle.
+/// Lines of `steps` characters such as `badge|egdab`, each behind its line feed: string rewriting, the same text on every machine. What
+/// comes before the bar is random, what comes after it follows from that. `None` where a line of so many characters has no middle.
 fn reversal(steps: usize) -> Option<Vec<u8>> {
     if steps < 4 || steps % 2 != 0 {
         return None;
@@ -85,13 +93,13 @@ fn reversal(steps: usize) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(LINES * steps + 1);
     for _ in 0..LINES {
         let word: Vec<u8> = (0..steps / 2 - 1).map(|_| b'a' + (random.next_u32() % LETTERS) as u8).collect();
+        text.push(b'\n');
         text.extend(&word);
         text.push(b'|');
         text.extend(word.iter().rev());
-        text.push(b'\n');
     }
     // the last row's last label
-    text.push(b'a');
+    text.push(b'\n');
     Some(text)
 }
 
@@ -129,8 +137,8 @@ mod tests {
         let lines: Vec<&[u8]> = text.chunks_exact(12).collect();
         assert_eq!(lines.len(), LINES);
         for line in &lines {
-            assert!((0..5).all(|i| line[i] == line[10 - i] && (b'a'..b'i').contains(&line[i])), "{line:?}");
-            assert_eq!((line[5], line[11]), (b'|', b'\n'));
+            assert!((1..6).all(|i| line[i] == line[12 - i] && (b'a'..b'i').contains(&line[i])), "{line:?}");
+            assert_eq!((line[0], line[6]), (b'\n', b'|'));
         }
         // 2,000 of 8⁵ words: a few come twice
         let mut words = lines.clone();
@@ -138,6 +146,25 @@ mod tests {
         words.dedup();
         assert!((1900..2000).contains(&words.len()), "{}", words.len());
         assert!(reversal(7).is_none() && reversal(2).is_none());
+    }
+
+    #[test]
+    fn a_decoder_has_the_labels_of_the_last_steps() {
+        let text = "name = \"t\"\ninput = [12]\nalphabet = \"abcdefgh|\\n\"\nloss = \"softmax_cross_entropy\"\n[[layer]]\n\
+                    op = \"embedding\"\nvocabulary = 10\nfeatures = 2\n[[layer]]\nop = \"slice\"\nstart = 6\n[[layer]]\n\
+                    op = \"dense\"\nfeatures = 10\n";
+        let model = parse_file(text).unwrap().0;
+        let d = Dataset::of("reversal", &model).unwrap();
+        assert_eq!((d.width, d.train.len(), d.train.labels_per_row), (12, 1800, 6));
+        for i in 0..d.train.len() {
+            // behind the bar come the letters in reverse, behind those the line's end
+            let (row, labels) = (d.train.row(i, 12), d.train.labels_of(i));
+            assert!(row[6] == 8 && labels[..5] == row[7..] && labels[5] == 9, "{row:?} {labels:?}");
+        }
+        let longer =
+            text.replace("start = 6", "start = 11\n[[layer]]\nop = \"last\"\n[[layer]]\nop = \"repeat\"\nsteps = 13");
+        let e = Dataset::of("reversal", &parse_file(&longer).unwrap().0).unwrap_err().to_string();
+        assert!(e.contains("reads 12 characters and predicts 13"), "{e}");
     }
 
     #[test]

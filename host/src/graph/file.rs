@@ -70,6 +70,9 @@ struct Layer {
     stride: Option<Spanned<usize>>,
     padding: Option<Spanned<usize>>,
     index: Option<Spanned<usize>>,
+    start: Option<Spanned<usize>>,
+    end: Option<Spanned<usize>>,
+    steps: Option<Spanned<usize>>,
     shape: Option<Spanned<Vec<usize>>>,
     slope: Option<Spanned<f32>>,
     p: Option<Spanned<f32>>,
@@ -77,7 +80,7 @@ struct Layer {
 
 /// Every operation that a layer may name.
 const OPS: &str = "dense, relu, leaky_relu, tanh, sigmoid, dropout, conv2d, conv_transpose2d, max_pool2d, avg_pool2d, layer_norm, batch_norm, \
-                   embedding, flatten, reshape, select, last, concat, add, gru, lstm";
+                   embedding, flatten, reshape, select, last, slice, repeat, concat, add, gru, lstm";
 
 /// Every optimizer that `[train]` may name.
 const OPTIMIZERS: &str = "sgd, adam, adamw, adagrad";
@@ -269,6 +272,8 @@ fn add(
         "max_pool2d" | "avg_pool2d" => &["kernel"],
         "reshape" => &["shape"],
         "select" => &["index"],
+        "slice" => &["start", "end"],
+        "repeat" => &["steps"],
         "gru" | "lstm" => &["hidden"],
         _ => &[],
     };
@@ -281,6 +286,9 @@ fn add(
         ("stride", &layer.stride),
         ("padding", &layer.padding),
         ("index", &layer.index),
+        ("start", &layer.start),
+        ("end", &layer.end),
+        ("steps", &layer.steps),
     ];
     let odd = sizes.iter().filter_map(|(n, v)| v.as_ref().map(|v| (*n, v.span())));
     let odd = odd.chain(layer.shape.as_ref().map(|v| ("shape", v.span())));
@@ -294,7 +302,9 @@ fn add(
     let size = |field: &str, default: Option<usize>| {
         let value = sizes.iter().find(|(n, _)| *n == field).and_then(|(_, v)| v.as_ref());
         match (value, default) {
-            (Some(v), _) if (*v.get_ref() == 0 && !matches!(field, "padding" | "index")) || *v.get_ref() > 16384 => {
+            (Some(v), _)
+                if (*v.get_ref() == 0 && !matches!(field, "padding" | "index" | "start")) || *v.get_ref() > 16384 =>
+            {
                 Err((v.span(), format!("`{field}` of `{op}` must be from 1 to 16384")))
             }
             (Some(v), _) => Ok(*v.get_ref()),
@@ -349,6 +359,8 @@ fn add(
         },
         "select" => g.select(x, size("index", None)?, name),
         "last" => g.select(x, g.node(x).shape[0] - 1, name),
+        "slice" => g.slice(x, [size("start", Some(0))?, size("end", Some(g.node(x).shape[0]))?], name),
+        "repeat" => g.repeat(x, size("steps", None)?, name),
         "concat" => g.concat(&inputs, name),
         "add" => g.sum(x, inputs[1], name),
         "gru" => g.gru(x, size("hidden", None)?, name),

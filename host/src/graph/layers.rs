@@ -213,6 +213,28 @@ impl Graph {
         }
     }
 
+    /// Adds the entries from `start` to before `end` of the first axis.
+    pub fn slice(&mut self, x: NodeId, [start, end]: [usize; 2], name: &str) -> Made {
+        let mut shape = self.node(x).shape.clone();
+        if start >= end || end > shape[0] {
+            let takes = format!(
+                "what has {} entries along its first axis, to give those from {start} to before {end}",
+                end.max(start + 1)
+            );
+            return Err(self.refuse("slice", name, x, takes));
+        }
+        shape[0] = end - start;
+        Ok(self.add(Op::Slice { start, end }, &[x], &shape, name))
+    }
+
+    /// Adds a sequence that has a vector at each of `steps` steps.
+    pub fn repeat(&mut self, x: NodeId, steps: usize, name: &str) -> Made {
+        match self.node(x).shape[..] {
+            [f] => Ok(self.add(Op::Repeat, &[x], &[steps, f], name)),
+            _ => Err(self.refuse("repeat", name, x, "a vector [features]")),
+        }
+    }
+
     /// Adds the concatenation of two or more nodes: along the channels of images, the features of vectors and sequences.
     pub fn concat(&mut self, xs: &[NodeId], name: &str) -> Made {
         let mut shape = self.node(xs[0]).shape.clone();

@@ -182,6 +182,15 @@ pub enum Op {
         /// Which.
         index: usize,
     },
+    /// The entries `start..end` of the first axis: steps of a sequence, channels of an image, features of a vector.
+    Slice {
+        /// The first.
+        start: usize,
+        /// One behind the last.
+        end: usize,
+    },
+    /// A vector at every step of a sequence: what a decoder knows of all that its encoder read (Cho et al., arXiv 1406.1078).
+    Repeat,
     /// Its inputs one after another along the first axis but the steps': channels of images, features of vectors and steps.
     Concat,
     /// Sum of two inputs of one shape.
@@ -225,6 +234,8 @@ impl Op {
             Op::Embedding { .. } => "embedding",
             Op::Reshape => "reshape",
             Op::Select { .. } => "select",
+            Op::Slice { .. } => "slice",
+            Op::Repeat => "repeat",
             Op::Concat => "concat",
             Op::Add => "add",
             Op::Gru(_) => "gru",

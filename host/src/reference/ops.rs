@@ -65,6 +65,12 @@ fn concatenated(node: &Node, shapes: &[&[usize]], which: usize, at: usize) -> us
     at / own * node.shape[axis] * inner + before + at % own
 }
 
+/// The place in its input of element `at` of a slice from `start` on.
+fn sliced(node: &Node, from: &[usize], start: usize, at: usize) -> usize {
+    let inner = node.features / node.shape[0];
+    at / node.features * from[0] * inner + start * inner + at % node.features
+}
+
 /// `x/(1 − p)` where it is kept, else 0.
 fn dropped<T: Real>(x: &[T], kept: Option<&[bool]>, p: f32) -> Vec<T> {
     let factor = T::of(1.0 / (1.0 - decimal(p)));
@@ -128,6 +134,14 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(i / f * steps + index) * f + i % f]);
+        }
+        Op::Slice { start, .. } => {
+            let place = |i: usize| sliced(node, o.shapes[0], start, i);
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = x[place(i)]);
+        }
+        Op::Repeat => {
+            let f = node.shape[1];
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = x[i / node.features * f + i % f]);
         }
         Op::Concat => {
             for (k, x) in o.x.iter().enumerate() {
@@ -232,6 +246,18 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
         Op::Select { index } => {
             let (f, steps) = (node.features, o.shapes[0][0]);
             dy.iter().enumerate().for_each(|(i, &d)| dx[(i / f * steps + index) * f + i % f] = d);
+            (dx, Vec::new())
+        }
+        Op::Slice { start, .. } => {
+            dy.iter().enumerate().for_each(|(i, &d)| dx[sliced(node, o.shapes[0], start, i)] = d);
+            (dx, Vec::new())
+        }
+        Op::Repeat => {
+            let f = node.shape[1];
+            for (i, &d) in dy.iter().enumerate() {
+                let x = &mut dx[i / node.features * f + i % f];
+                *x = *x + d;
+            }
             (dx, Vec::new())
         }
         Op::Concat => {

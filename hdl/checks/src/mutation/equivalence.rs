@@ -20,13 +20,16 @@ const STATE: Way = Way { name: "state", registers: true, mode: "prove", depth: 2
 const OUTPUTS: Way = Way { name: "outputs", registers: false, mode: "prove", depth: 12 };
 const BOUNDED: Way = Way { name: "bounded", registers: false, mode: "bmc", depth: 24 };
 
-const LIMIT: Duration = Duration::from_secs(600);
+/// What it has beside the solver's time, for reading and flattening.
+const READING: Duration = Duration::from_secs(600);
 
 /// Asks SymbiYosys.
 pub(super) struct Prover<'a> {
     pub workshop: &'a Workshop<'a>,
     /// What to compare instead where a module alone can answer differently.
     pub contexts: &'static [Context<'static>],
+    /// For each question.
+    pub limit: Duration,
 }
 
 impl Prover<'_> {
@@ -80,7 +83,7 @@ impl Prover<'_> {
                 verdict = state.split(',').next().unwrap_or_default().to_string();
             }
         };
-        if let Err(e) = self.workshop.tools.sby(&job, &self.workshop.folder, &log, 2 * LIMIT, &mut hear) {
+        if let Err(e) = self.workshop.tools.sby(&job, &self.workshop.folder, &log, self.limit + READING, &mut hear) {
             // this SymbiYosys trips over its own limit while it still reads
             if !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("Reached TIMEOUT")) {
                 return Err(e.into());
@@ -111,7 +114,7 @@ impl Prover<'_> {
              miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\nprep -top miter\n\n[files]\ndesign.v\n{name}.sv\n",
             way.mode,
             way.depth,
-            LIMIT.as_secs(),
+            self.limit.as_secs(),
             // read once: the names of cells are counted over all that is read
             self.workshop.read(),
             side("", "gold"),

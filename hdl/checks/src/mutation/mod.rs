@@ -32,6 +32,7 @@ use netlist::Workshop;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::time::Duration;
 use systole_verilator::Options;
 use systole_verilator::formal::{FormalTools, Solver};
 
@@ -198,6 +199,16 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A mutant that there is not.
+    #[error("{unit} has no mutant {number}; they are numbered from 1 to {last}")]
+    Number {
+        /// The unit.
+        unit: &'static str,
+        /// The number asked for.
+        number: usize,
+        /// The largest there is.
+        last: usize,
+    },
     /// The netlist with no mutant active does not pass, or no mutant can be made.
     #[error("{unit}: {reason}")]
     Harness {
@@ -212,21 +223,26 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How much is done, and with which mutants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Seed of the choice of mutants.
     pub seed: u64,
     /// At most so many mutants of each module.
     pub most: usize,
+    /// Only the mutants of these numbers, if there are any here.
+    pub only: Vec<usize>,
     /// Whether survivors are compared with the design as it stands; without, each is one that survived.
     pub prove: bool,
+    /// What each question may take the solver.
+    pub limit: Duration,
     /// Mutants that are tried side by side.
     pub threads: usize,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { seed: 0, most: usize::MAX, prove: true, threads: 1 }
+        let limit = Duration::from_secs(600);
+        Plan { seed: 0, most: usize::MAX, only: Vec::new(), prove: true, limit, threads: 1 }
     }
 }
 
@@ -255,10 +271,15 @@ pub fn run(unit: &'static Unit, plan: &Plan, hear: &(dyn Fn(&Tried, usize, usize
         return Err(harness(format!("{} runs on another design", other.name)));
     }
     let workshop = Workshop::open(&options, &tools, unit, &design)?;
-    let mutants = workshop.list(plan.most, plan.seed)?;
+    let mut mutants = workshop.list(plan.most, plan.seed)?;
+    if let Some(number) = plan.only.iter().find(|&&n| !(1..=mutants.len()).contains(&n)) {
+        return Err(Error::Number { unit: unit.name, number: *number, last: mutants.len() });
+    }
+    // the netlist holds all of them: numbers stay what they are, and it is built once
     let netlist = workshop.netlist(&mutants)?;
+    mutants.retain(|m| plan.only.is_empty() || plan.only.contains(&m.number));
     let killing = Harness::build(&options, unit, &design, netlist)?;
-    let prover = Prover { workshop: &workshop, contexts: unit.contexts };
+    let prover = Prover { workshop: &workshop, contexts: unit.contexts, limit: plan.limit };
     let decide = |mutant: &Mutant| -> Result<Tried> {
         let fate = match killing.attempt(mutant.number)? {
             Outcome::Killed { by, how, cycles } => Fate::Killed { by, how, cycles },

@@ -103,6 +103,13 @@ pub const UNITS: &[Unit] = &[
     },
 ];
 
-/// N = 4: what it computes, what it refuses, and how long it takes.
-const MATRIX: &[&Check] =
-    &[&matrix::CYCLES_4, &matrix::WAITS_4, &matrix::REFUSALS_4, &matrix::RANDOM_PRODUCTS_4, &matrix::TRAPS_AND_ABORT_4];
+/// N = 4: what it computes, what it refuses, and how long it takes; last what takes longest, sizes and addresses at their ends.
+const MATRIX: &[&Check] = &[
+    &matrix::CYCLES_4,
+    &matrix::WAITS_4,
+    &matrix::REFUSALS_4,
+    &matrix::RANDOM_PRODUCTS_4,
+    &matrix::TRAPS_AND_ABORT_4,
+    &matrix::FAR_4,
+    &matrix::REACH_4,
+];

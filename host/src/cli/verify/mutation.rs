@@ -1,5 +1,7 @@
 //! `systole verify mutation`: units of the hardware with one bit broken at a time, and whether the checks notice.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 use systole_checks::mutation::{self, Fate, Plan, Report, Tried, UNITS, Unit};
@@ -20,6 +22,7 @@ Examples:
   systole verify mutation --list
   systole verify mutation deframer
   systole verify mutation --quick               a few mutants of every module
+  systole verify mutation tiler --only 25,36    two of them again
   systole verify mutation --seed 7 --json       other mutants")]
 pub(in crate::cli) struct MutationArgs {
     /// Which units [default: all]
@@ -31,6 +34,12 @@ pub(in crate::cli) struct MutationArgs {
     /// Two mutants of each module instead of all
     #[arg(long)]
     quick: bool,
+    /// Only these mutants of one unit, as numbered in its table: what a new check or more time makes of survivors
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", conflicts_with = "quick")]
+    only: Vec<usize>,
+    /// Seconds that the solver has for each question about a survivor; there are some for each
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    solver_seconds: u64,
     /// Seed of the choice of mutants
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     seed: u64,
@@ -91,14 +100,20 @@ impl MutationArgs {
             return Ok(());
         }
         let most = if self.quick { QUICK } else { usize::MAX };
-        let plan = Plan { seed: self.seed, most, prove: true, threads: self.threads };
+        if let (true, Some(_)) = (units.len() > 1, self.only.first()) {
+            return Err(Error::value("--only", numbers(&self.only), "each unit has numbers of its own: name one"));
+        }
+        let limit = Duration::from_secs(self.solver_seconds);
+        let only = self.only.clone();
+        let plan = Plan { seed: self.seed, most, only, prove: true, limit, threads: self.threads };
         let mut reports = Vec::new();
         for unit in units {
             let report =
                 mutation::run(unit, &plan, &|tried, done, of| follow(unit, tried, done, of)).map_err(failed)?;
             eprintln!("{}", line(&report));
             let quick = if self.quick { " --quick" } else { "" };
-            let command = format!("systole verify mutation {} --seed {}{quick}", unit.name, self.seed);
+            let only = if self.only.is_empty() { String::new() } else { format!(" --only {}", numbers(&self.only)) };
+            let command = format!("systole verify mutation {} --seed {}{quick}{only}", unit.name, self.seed);
             let rows: Vec<_> = report.mutants.iter().map(|t| cells(&report, t)).collect();
             self.table.add(&COLUMNS, &command, &rows)?;
             reports.push(report);
@@ -129,6 +144,11 @@ impl MutationArgs {
         };
         self.names.iter().map(named).collect()
     }
+}
+
+/// As `--only` takes them.
+fn numbers(of: &[usize]) -> String {
+    of.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn listed(unit: &Unit) -> Listed {
@@ -226,6 +246,9 @@ fn failed(e: mutation::Error) -> Error {
     match e {
         mutation::Error::Tool(e) => Error::from_tool("mutation testing", e),
         mutation::Error::Io { action, path, source } => Error::Io { action, path, source },
+        mutation::Error::Number { number, last, .. } => {
+            Error::value("--only", number, format!("its mutants are numbered from 1 to {last}"))
+        }
         e => Error::Setup {
             what: "mutation testing".into(),
             reason: e.to_string(),

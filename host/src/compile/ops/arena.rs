@@ -2,7 +2,7 @@
 
 use super::emitter::Declared;
 use crate::compile::CompileError;
-use crate::compile::plan::memory_name;
+use crate::compile::plan::{Demand, memory_name};
 use systole_isa::machine::Machine;
 use systole_isa::operand::Addr;
 use systole_isa::regs::Space;
@@ -26,6 +26,20 @@ pub(crate) fn life(t: &Declared) -> (usize, usize) {
         Some(used) if !t.resident => used,
         _ => (0, usize::MAX),
     }
+}
+
+/// What must lie in the memory of `t` at the worst moment of its life.
+fn together(tensors: &[Declared], t: &Declared, words: &dyn Fn(&Declared) -> u64) -> Demand {
+    let here = |at: usize| {
+        let alive = |o: &&Declared| o.space == t.space && (life(o).0..=life(o).1).contains(&at);
+        let bytes = t.space.element_bytes() as u64;
+        let tensors = tensors.iter().filter(alive).map(|o| (o.name.clone(), o.class, words(o) * bytes)).collect();
+        Demand { tensors }
+    };
+    // what is alive changes where a life begins
+    let (first, last) = life(t);
+    let begins = tensors.iter().map(|o| life(o).0).filter(|at| (first..=last).contains(at)).chain([first]);
+    begins.map(here).max_by_key(Demand::bytes).unwrap_or_default()
 }
 
 /// An address for every tensor: residents first, then the largest, each at the lowest offset that is free for as long as it
@@ -70,7 +84,7 @@ pub(crate) fn arrange(
                 need: size * bytes,
                 room: room * bytes,
                 plane: plane_words * bytes,
-                total: tensors.iter().filter(|o| o.space == t.space).map(|o| words(o) * bytes).sum(),
+                demand: together(tensors, t, &words),
             });
         }
         placed.push(Placed { index, space: t.space, plane: best.3, start: best.4, end: best.4 + size, life });

@@ -194,7 +194,9 @@ impl<'a> Net<'a> {
                 Op::LayerNorm { .. } => norm::forward(self, e, id),
                 Op::BatchNorm { .. } => batch_norm::forward(self, e, id),
                 Op::Embedding { .. } => embedding::forward(self, e, id),
-                Op::Reshape | Op::Select { .. } | Op::Concat => shape::forward(self, e, id),
+                Op::Reshape | Op::Select { .. } | Op::Slice { .. } | Op::Repeat | Op::Concat => {
+                    shape::forward(self, e, id)
+                }
                 Op::Gru(_) | Op::Lstm(_) => recurrent::forward(self, e, id),
                 Op::SoftmaxCrossEntropy | Op::Regression { .. } => losses::emit(self, e, id),
             }
@@ -239,7 +241,9 @@ impl<'a> Net<'a> {
                     (Op::Embedding { .. }, _) => embedding::backward(self, e, id),
                     (Op::Gru(_) | Op::Lstm(_), dx) => recurrent::backward(self, e, id, dx.as_ref()),
                     (Op::MaxPool2d { .. } | Op::AvgPool2d { .. }, Some(dx)) => pool::backward(self, e, id, dx),
-                    (Op::Reshape | Op::Select { .. } | Op::Concat, Some(dx)) => shape::backward(self, e, id, which, dx),
+                    (Op::Reshape | Op::Select { .. } | Op::Slice { .. } | Op::Repeat | Op::Concat, Some(dx)) => {
+                        shape::backward(self, e, id, which, dx)
+                    }
                     (Op::Dropout { .. }, Some(dx)) => dropout::backward(self, e, id, dx),
                     (_, Some(dx)) => elementwise::backward(self, e, id, dx),
                     (op, None) => unreachable!("{op:?} has neither parameters nor a wanted input"),

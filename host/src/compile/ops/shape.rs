@@ -1,11 +1,14 @@
-//! Reshape, selection of a step, concatenation: views where they can be, copies where not.
+//! Reshape, selection of a step, slices, repetition, concatenation: views where they can be, copies where not.
 
+use super::elementwise::sum;
 use super::emitter::Emitter;
 use super::network::{Net, to_device, to_torch};
-use super::view::Nd;
+use super::view::{Arg, NONE, Nd, ONE};
 use crate::compile::CompileError;
 use crate::compile::plan::Class;
 use crate::graph::{NodeId, Op};
+use systole_isa::flag;
+use systole_isa::instr::VectorOp;
 
 /// The coarsest list of factors of which both shapes are merged lists, or `None`.
 fn common(a: &[usize], b: &[usize]) -> Option<Vec<u32>> {
@@ -78,6 +81,14 @@ fn coarsen(x: &Nd, shape: &[usize]) -> Option<Nd> {
     Some(v)
 }
 
+/// Where a tensor of this shape has its first axis on the device: steps come first there, channels and features last.
+fn first_axis(shape: &[usize]) -> usize {
+    match shape.len() {
+        2 => 0,
+        n => n,
+    }
+}
+
 /// Forward.
 pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
     let node = net.graph.node(id);
@@ -105,6 +116,8 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
             }
         }
         Op::Select { index } => x.index(0, index as u32),
+        Op::Slice { start, end } => x.range(first_axis(&node.shape), start as u32, (end - start) as u32),
+        Op::Repeat => x.repeat(0, node.shape[0] as u32),
         Op::Concat => {
             let y = e.half(&format!("{name} output"), Class::Activations, &net.dims(id));
             let axis = y.dims.len() - 1;
@@ -137,6 +150,15 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, which: usize,
             let all = e.padded(dx);
             e.fill(&label, 0.0, &all);
             e.copy(&label, &dy, &dx.index(0, index as u32));
+        }
+        Op::Slice { start, end } => {
+            let all = e.padded(dx);
+            e.fill(&label, 0.0, &all);
+            e.copy(&label, &dy, &dx.range(first_axis(&node.shape), start as u32, (end - start) as u32));
+        }
+        Op::Repeat => {
+            let total = sum(e, &label, &dy, 0);
+            e.flagged(&label, Some(flag::ACTIVATION_GRADIENT), VectorOp::Mad, [Arg::X(total), ONE, NONE], dx);
         }
         Op::Concat => {
             let axis = dy.dims.len() - 1;

@@ -11,6 +11,8 @@
 mod case;
 mod window;
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -49,6 +51,9 @@ pub(in crate::cli) struct GemmArgs {
     /// Seed of cases and data
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     seed: u64,
+    /// Simulated devices side by side, each with its share of the cases; their number changes nothing but the time
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -59,18 +64,27 @@ impl GemmArgs {
     pub(super) fn run(self) -> Result<()> {
         let check = GemmCheck { max: self.max, sample: (!self.all).then_some(self.sample), seed: self.seed };
         check.cases()?;
-        let mut device = Device::open(&self.device.options())?;
-        let lanes = device.info.machine.lanes;
+        if self.jobs > 1 && !matches!(self.device.device.as_str(), "rtl" | "model") {
+            return Err(Error::value(
+                "--jobs",
+                self.jobs,
+                "there is one such device; `rtl` and `model` can be several",
+            ));
+        }
+        let options = self.device.options();
+        let mut devices = (0..self.jobs).map(|_| Device::open(&options)).collect::<Result<Vec<_>>>()?;
+        let lanes = devices[0].info.machine.lanes;
         let command = format!("systole verify gemm --device {} --lanes {lanes} {check}", self.device.device);
         eprintln!("{command}");
-        let mut said = Instant::now();
-        let summary = verify_gemm(&mut device, &check, |done, total| {
+        let said = Mutex::new(Instant::now());
+        let summary = verify_gemm(&mut devices, &check, &|done, total| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             if said.elapsed() >= Duration::from_secs(5) {
-                said = Instant::now();
+                *said = Instant::now();
                 eprintln!("{done} of {total} cases agree …");
             }
         })?;
-        self.table.add(&GemmSummary::COLUMNS, &command, &[summary.row(&self.device.device, &device)])?;
+        self.table.add(&GemmSummary::COLUMNS, &command, &[summary.row(&self.device.device, &devices[0])])?;
         let report = Report { device: self.device.device, lanes, command, summary };
         self.output.print(&report, text);
         Ok(())
@@ -240,6 +254,20 @@ impl GemmSummary {
         "seconds",
     ];
 
+    /// Adds what another device has checked.
+    fn add(&mut self, other: &GemmSummary) {
+        self.cases += other.cases;
+        self.cut += other.cut;
+        self.repeated += other.repeated;
+        self.stopped += other.stopped;
+        self.elements += other.elements;
+        self.guards += other.guards;
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+        self.subnormal += other.subnormal;
+        self.zero += other.zero;
+    }
+
     fn row(&self, name: &str, device: &Device) -> [String; 17] {
         [
             name.to_string(),
@@ -264,20 +292,37 @@ impl GemmSummary {
     }
 }
 
-/// Runs all cases on one device, one after the other; `each` is told of cases done and cases in all. The first difference is an
-/// [`Error::Mismatch`].
-pub fn verify_gemm(device: &mut Device, check: &GemmCheck, mut each: impl FnMut(u32, u32)) -> Result<GemmSummary> {
+/// Runs all cases, on each device those whose turn it is, one after the other; `each` is told of cases done and cases in all. The
+/// first difference that one of them meets is an [`Error::Mismatch`], and the others stop.
+pub fn verify_gemm(devices: &mut [Device], check: &GemmCheck, each: &(dyn Fn(u32, u32) + Sync)) -> Result<GemmSummary> {
     let started = Instant::now();
     let total = check.cases()?;
-    let machine = device.info.machine;
+    let (done, failed) = (AtomicU32::new(0), AtomicBool::new(false));
+    let count = devices.len();
+    let share = |first: usize, device: &mut Device| -> Result<GemmSummary> {
+        let machine = device.info.machine;
+        let mut summary = GemmSummary::default();
+        for index in (first as u32..total).step_by(count) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            let mut rng = ChaCha8Rng::seed_from_u64(check.seed);
+            rng.set_stream(u64::from(index) + 1);
+            let case = Case::new(check.spec(index, &machine, &mut rng), &mut rng);
+            case.run(device, index, &mut summary).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            summary.cases += 1;
+            each(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+        }
+        Ok(summary)
+    };
+    let shares: Vec<Result<GemmSummary>> = std::thread::scope(|scope| {
+        let spawn = |(first, device)| scope.spawn(move || share(first, device));
+        let workers: Vec<_> = devices.iter_mut().enumerate().map(spawn).collect();
+        workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
     let mut summary = GemmSummary { max: check.max, seed: check.seed, ..GemmSummary::default() };
-    for index in 0..total {
-        let mut rng = ChaCha8Rng::seed_from_u64(check.seed);
-        rng.set_stream(u64::from(index) + 1);
-        let case = Case::new(check.spec(index, &machine, &mut rng), &mut rng);
-        case.run(device, index, &mut summary)?;
-        summary.cases += 1;
-        each(summary.cases, total);
+    for share in shares {
+        summary.add(&share?);
     }
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
@@ -305,7 +350,9 @@ mod tests {
     #[test]
     fn samples_meet_every_combination_and_every_kind_of_value() {
         let check = GemmCheck { max: 17, sample: Some(192), seed: 5 };
-        let s = verify_gemm(&mut model(), &check, |_, _| ()).unwrap();
+        let s = verify_gemm(&mut [model()], &check, &|_, _| ()).unwrap();
+        let shared = verify_gemm(&mut [model(), model(), model()], &check, &|_, _| ()).unwrap();
+        assert_eq!(GemmSummary { seconds: s.seconds, ..shared }, s);
         assert_eq!(s.cases, 192);
         assert!(s.cut > 40 && s.repeated > 30, "{s:?}");
         for count in [s.elements, s.guards, s.nan, s.infinite, s.subnormal, s.zero] {
