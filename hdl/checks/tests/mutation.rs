@@ -36,19 +36,33 @@ fn a_few_mutants_of_two_units() {
     }
 }
 
-/// A check that asks for nothing kills nothing; the solver tells apart what can be noticed and what cannot.
+/// A check that asks for nothing kills nothing; the solver tells apart what can be noticed and what cannot, and calls nothing
+/// equivalent that a check kills.
 #[test]
 fn a_check_that_looks_away_is_found() {
+    const MOST: usize = 4;
     const BLIND: &[&Check] =
         &[&Check { name: "none", design: float::SINGLE_TO_HALF.design, run: |dut| dut.tick_many(100) }];
-    static UNIT: Unit =
-        Unit { name: "blind", what: "a unit without a test", modules: MODULES, contexts: &[], checks: BLIND };
-    let report = of(&UNIT, 4).unwrap();
-    let [killed, equivalent, bounded, survived] = report.counts();
-    assert_eq!((killed, equivalent + bounded + survived), (0, 4));
-    assert!(survived > 0, "{:#?}", report.mutants);
+    static UNIT: Unit = Unit {
+        name: "blind",
+        what: "a unit without a test",
+        modules: &[("single_to_half_top", MOST)],
+        contexts: &[],
+        checks: BLIND,
+    };
+    let blind = of(&UNIT, MOST).unwrap();
+    let [killed, equivalent, bounded, survived] = blind.counts();
+    assert_eq!((killed, equivalent + bounded + survived), (0, MOST));
+    assert!(survived > 0, "{:#?}", blind.mutants);
     let told = |t: &Tried| matches!(&t.fate, Fate::Survived { reason } if reason.contains("can answer differently"));
-    assert!(report.mutants.iter().any(told), "{:#?}", report.mutants);
+    assert!(blind.mutants.iter().any(told), "{:#?}", blind.mutants);
+    let plan = Plan { most: MOST, prove: false, ..Plan::default() };
+    let tested = run(Unit::named("to_half").unwrap(), &plan, &|_, _, _| ()).unwrap();
+    for (t, b) in tested.mutants.iter().zip(&blind.mutants) {
+        assert_eq!((&t.mutant.cell, &t.mutant.port, &t.mutant.mode), (&b.mutant.cell, &b.mutant.port, &b.mutant.mode));
+        let killed = matches!(t.fate, Fate::Killed { .. });
+        assert!(!(killed && matches!(b.fate, Fate::Equivalent { .. } | Fate::Bounded { .. })), "{t:#?} {b:#?}");
+    }
 }
 
 /// What never ends is a hang, and no endless test.

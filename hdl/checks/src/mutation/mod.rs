@@ -279,6 +279,9 @@ pub fn run(unit: &'static Unit, plan: &Plan, hear: &(dyn Fn(&Tried, usize, usize
     let netlist = workshop.netlist(&mutants)?;
     mutants.retain(|m| plan.only.is_empty() || plan.only.contains(&m.number));
     let killing = Harness::build(&options, unit, &design, netlist)?;
+    if let Some(line) = workshop.starts_otherwise() {
+        return Err(workshop.wrong(format!("a register does not start as zero, and proofs would: {}", line.trim())));
+    }
     let prover = Prover { workshop: &workshop, contexts: unit.contexts, limit: plan.limit };
     let decide = |mutant: &Mutant| -> Result<Tried> {
         let fate = match killing.attempt(mutant.number)? {

@@ -17,6 +17,8 @@ pub(super) struct Workshop<'a> {
     pub tools: &'a FormalTools,
     pub folder: PathBuf,
     design: &'a Design,
+    /// What yosys reads of it.
+    text: String,
     unit: &'static Unit,
     /// Another process that is after the same unit waits.
     _lock: std::fs::File,
@@ -47,14 +49,13 @@ impl<'a> Workshop<'a> {
             std::fs::remove_dir_all(&folder).map_err(io("remove"))?;
         }
         std::fs::create_dir_all(&folder).map_err(io("create"))?;
-        let named =
-            |text: &str, name: &str| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == name);
         let wanted = |name: &str| {
             let part = unit.modules.iter().any(|(m, _)| *m == name);
-            part || unit.contexts.iter().any(|c| c.top == name || named(c.text, name))
+            part || unit.contexts.iter().any(|c| c.top == name || c.text.lines().any(|line| instance(line, name)))
         };
-        write(&folder.join("design.v"), &only(&design.verilog, wanted))?;
-        Ok(Workshop { tools, folder, design, unit, _lock: lock })
+        let text = only(&design.verilog, wanted);
+        write(&folder.join("design.v"), &text)?;
+        Ok(Workshop { tools, folder, design, text, unit, _lock: lock })
     }
 
     /// A script's first lines: the design, read, and the unit's modules as cells. Both decide how cells are named.
@@ -64,6 +65,18 @@ impl<'a> Workshop<'a> {
             self.unit.modules.iter().for_each(|(module, _)| script += &format!("{pass} {module}\n"));
         }
         script
+    }
+
+    /// The banks of memory among the modules, cut.
+    pub fn banks(&self) -> Vec<Bank> {
+        let modules = self.text.split("\nmodule ").skip(1).filter_map(|m| m.split_once("\nendmodule"));
+        modules.filter_map(|(module, _)| Bank::cut(module)).collect()
+    }
+
+    /// A register that does not start as zero.
+    pub fn starts_otherwise(&self) -> Option<&str> {
+        let register = |line: &&str| line.trim_start().starts_with("logic ") && line.contains(" = ");
+        self.text.lines().filter(register).find(|line| !line.trim_end().ends_with("'h0;"))
     }
 
     fn yosys(&self, name: &str, script: &str) -> Result<()> {
@@ -130,6 +143,49 @@ impl<'a> Workshop<'a> {
     }
 }
 
+/// A bank of memory of which all but the array is left: what the array is asked and told goes to a black box.
+pub(super) struct Bank {
+    /// The bank's module.
+    pub name: String,
+    /// That module, and the box.
+    pub text: String,
+}
+
+impl Bank {
+    /// The module's name.
+    pub fn array(name: &str) -> String {
+        format!("{name}_array")
+    }
+
+    /// Cuts a module, whose text begins with its name, if it is a bank as `systole_hdl::memory` writes them. What a write says
+    /// matters while there is one, and of addresses and data what the array takes.
+    fn cut(module: &str) -> Option<Bank> {
+        let name = module.split_whitespace().next()?;
+        let (head, body) = module.split_once("  (* no_rw_check *) reg [")?;
+        let (_, tail) = body.split_once("\n  end\n  always ")?.1.split_once("\n  end\n")?;
+        let taken = |signal: &str| {
+            let (_, rest) = body.split_once(&format!("{signal}["))?;
+            rest.split_once(":0]")?.0.parse::<usize>().ok()
+        };
+        let (read, write, data) = (taken("read_address")?, taken("write_address")?, taken("write_data")?);
+        let box_name = Bank::array(name);
+        let told = write + data + 2;
+        let text = format!(
+            "(* blackbox *) module {box_name} (input clock, input [{read}:0] asked, input [{told}:0] told, output [{data}:0] answer);\n\
+             endmodule\n\
+             module {head}  wire [{data}:0] word;\n  wire [{told}:0] told = write_enable ? \
+             {{1'b1, write_address[{write}:0], write_data[{data}:0]}} : 0;\n  \
+             {box_name} array (.clock(clock), .asked(read_address[{read}:0]), .told(told), .answer(word));\n{tail}\nendmodule\n"
+        );
+        Some(Bank { name: name.into(), text })
+    }
+}
+
+/// Whether a line begins an instance of a module.
+fn instance(line: &str, module: &str) -> bool {
+    line.split_whitespace().next() == Some(module) && line.ends_with('(')
+}
+
 /// The wanted modules and those in them, each where it was: whole machines take long to read, and lines keep their numbers.
 fn only(text: &str, wanted: impl Fn(&str) -> bool) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -143,8 +199,8 @@ fn only(text: &str, wanted: impl Fn(&str) -> bool) -> String {
     }
     let mut keep: Vec<bool> = modules.iter().map(|(name, _)| wanted(name)).collect();
     while let Some(child) = (0..modules.len()).find(|&c| {
-        let within = |line: &&str| line.split_whitespace().next() == Some(modules[c].0) && line.ends_with('(');
-        !keep[c] && (0..modules.len()).any(|p| keep[p] && lines[modules[p].1.clone()].iter().any(|l| within(&l)))
+        let within = |line: &&str| instance(line, modules[c].0);
+        !keep[c] && (0..modules.len()).any(|p| keep[p] && lines[modules[p].1.clone()].iter().any(within))
     }) {
         keep[child] = true;
     }
@@ -203,6 +259,25 @@ fn replaced(text: &str, module: &str, by: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bank_is_cut() {
+        let text = "acc (\n  input  logic clock\n);\n  (* no_rw_check *) reg [31:0] mem [0:255];\n  reg [31:0] word;\n  integer k;\n  \
+                    initial begin\n    word = 0;\n  end\n  always @(posedge clock) begin\n    word <= mem[read_address[7:0]];\n    \
+                    if (write_enable) mem[write_address[7:0]] <= write_data[31:0];\n  end\n  assign read_data = word;";
+        let bank = Bank::cut(text).unwrap();
+        assert_eq!(bank.name, "acc");
+        assert!(
+            bank.text
+                .contains("module acc_array (input clock, input [7:0] asked, input [40:0] told, output [31:0] answer)")
+        );
+        assert!(
+            bank.text.ends_with("  assign read_data = word;\nendmodule\n") && !bank.text.contains("always"),
+            "{}",
+            bank.text
+        );
+        assert!(Bank::cut("way (\n  input logic clock\n);\n").is_none());
+    }
 
     #[test]
     fn a_line_of_the_list() {

@@ -85,7 +85,7 @@ pub const UNITS: &[Unit] = &[
         name: "epilogue",
         what: "start values and accumulators, then ReLU, mask, rounding, flags and the write port",
         modules: &[("epilogue", 36), ("columns", 16), ("widen", 4)],
-        contexts: &[],
+        contexts: &[context!("epilogue_context", "contexts/epilogue.sv", &["epilogue"])],
         checks: MATRIX,
     },
     Unit {

@@ -129,9 +129,11 @@ impl Results {
     pub(super) fn load(folder: &Path, name: &str, order: Vec<String>) -> Result<Results> {
         let mut all = Results { folder: folder.into(), name: name.into(), order, ..Results::default() };
         let known = |key: &String| all.order.contains(key);
-        let rows = read(&all.path(""))?.into_iter().filter(|r: &Row| known(&r.key)).collect();
-        let points = read(&all.path("-curves"))?.into_iter().filter(|p: &Point| known(&p.key)).collect();
-        let bins = read(&all.path("-exponents"))?.into_iter().filter(|b: &Bin| known(&b.key)).collect();
+        let rows: Vec<Row> = read(&all.path(""))?.into_iter().filter(|r: &Row| known(&r.key)).collect();
+        // curves are written before their row: one without a row is of a cell that was cut off there, and will be run again
+        let done = |key: &String| rows.iter().any(|r| r.key == *key);
+        let points = read(&all.path("-curves"))?.into_iter().filter(|p: &Point| done(&p.key)).collect();
+        let bins = read(&all.path("-exponents"))?.into_iter().filter(|b: &Bin| done(&b.key)).collect();
         let machine = read(&all.path("-machine"))?.into_iter().filter(|m: &Machine| known(&m.key)).collect();
         (all.rows, all.points, all.bins, all.machine) = (rows, points, bins, machine);
         Ok(all)
