@@ -316,7 +316,20 @@ fn traps_agree() {
     };
     let writing =
         |o| elementwise(VectorOp::Mad, Source::ONE, Source::ONE, Source::NEG_ZERO, Dest::Smem(at(1, o, 1)), 1, 2);
+    // one access, the segment's last: its trap comes when the engine has counted it
+    let product = |out, mask| {
+        let (view, sync) = (at(0, 0, 1), Sync::default());
+        let (m, k, n, m_block, n_group, acc_base) = (1, 3, 3, 1, 1, 0);
+        let (x, w, init, relu) = (view, view, Init::Zero, false);
+        Instr::Gemm(Gemm { sync, m, k, n, m_block, n_group, acc_base, x, w, init, out, relu, mask })
+    };
+    let beyond = at(0, SHARED.hmem_plane() - 2, 1);
+    let bits = Base::at(Addr(SHARED.mask_bits - 2));
     let cases: Vec<Vec<u32>> = vec![
+        assemble(&[product(Output::Half(beyond), Mask::None), end]),
+        assemble(&[product(Output::Single(beyond), Mask::None), end]),
+        assemble(&[product(Output::Half(at(0, 0, 1)), Mask::Write(bits)), end]),
+        assemble(&[product(Output::Half(at(0, 0, 1)), Mask::Apply(bits)), end]),
         vec![0, 0, 0x3f, 0],
         assemble(&[nop, Instr::Control(Control::EndLoop)]),
         assemble(&[nop, Instr::Control(Control::Ret)]),

@@ -19,7 +19,9 @@
 //! lost only after a start and after the mover used the read port, which it may whenever the fetcher consumes nothing.
 //!
 //! Segments never overlap: END waits until both engines have completed what was issued, so the predicate of the next one sees
-//! every flag. The engines must raise a flag no later than the cycle in which `done` shows the instruction complete.
+//! every flag. The engines must raise a flag no later than the cycle in which `done` shows the instruction complete, and a trap no
+//! later than two cycles after it: the matrix engine counts a write when it makes it, and hears then whether it was in range. END
+//! waits for that, too.
 //!
 //! A program that runs off the end of memory traps when a word from there would be consumed: `trap_pc` is then the first word of
 //! the instruction that is cut off (or the target of the jump), `trap_info` the address of the missing word.
@@ -145,6 +147,8 @@ pub struct Fetcher {
     pub trap_pc: Signal<Out, Bits<16>>,
 
     state: DFF<State>,
+    /// Cycles that END has waited behind both engines.
+    settle: DFF<Bits<2>>,
     pc: DFF<Bits<17>>,
     have: DFF<Bit>,
     start_pc: DFF<Bits<16>>,
@@ -208,6 +212,7 @@ impl Logic for Fetcher {
             self,
             clock,
             state,
+            settle,
             pc,
             have,
             start_pc,
@@ -295,6 +300,7 @@ impl Logic for Fetcher {
         self.m_issue.next = false;
         self.segment_start.next = false;
         self.segment_end.next = false;
+        self.settle.d.next = bits::<2>(0);
         self.consume.next = false;
         self.fetching.next = false;
         self.fault.next = bits::<8>(0);
@@ -463,7 +469,10 @@ impl Logic for Fetcher {
             }
             State::Drain => {
                 if self.complete.val() {
-                    self.state.d.next = State::Ended;
+                    self.settle.d.next = self.settle.q.val() + 1;
+                    if self.settle.q.val() == 2 {
+                        self.state.d.next = State::Ended;
+                    }
                 }
             }
             State::Ended => {

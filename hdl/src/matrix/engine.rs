@@ -127,6 +127,7 @@ pub struct MatrixEngine {
     s_pc1: DFF<Bits<16>>,
     out_pc1: DFF<Bits<16>>,
     drain: DFF<Bits<8>>,
+    tail: DFF<Bits<2>>,
     trapped: DFF<Bit>,
     cause: DFF<Bits<8>>,
     info: DFF<Bits<32>>,
@@ -216,6 +217,7 @@ impl MatrixEngine {
             s_pc1: Default::default(),
             out_pc1: Default::default(),
             drain: Default::default(),
+            tail: Default::default(),
             trapped: Default::default(),
             cause: Default::default(),
             info: Default::default(),
@@ -237,8 +239,8 @@ impl Logic for MatrixEngine {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, done, started, l_taken, s_taken, l_pc, s_pc, out_pc, l_pc1, s_pc1, out_pc1, drain, trapped,
-            cause, info, pc
+            self, clock, done, started, l_taken, s_taken, l_pc, s_pc, out_pc, l_pc1, s_pc1, out_pc1, drain, tail,
+            trapped, cause, info, pc
         );
         clock!(self, clock, issue, loader, streamer, columns, array, epilogue, info_a, info_b, info_c);
         // An abort holds everything still until the last wave has left the array.
@@ -343,10 +345,16 @@ impl Logic for MatrixEngine {
         if self.epilogue.done.val() {
             self.done.d.next = self.done.q.val() + 1;
         }
+        // The last write's trap is still to come.
+        if self.epilogue.done.val() {
+            self.tail.d.next = bits::<2>(3);
+        } else if self.tail.q.val() != 0 {
+            self.tail.d.next = self.tail.q.val() - 1;
+        }
         self.done_count.next = self.done.q.val();
         self.working.next = self.issue.occupied.val() | (self.started.q.val() != self.done.q.val());
         self.busy.next = self.working.val();
-        self.idle.next = !self.working.val() & (self.drain.q.val() == 0);
+        self.idle.next = !self.working.val() & (self.drain.q.val() == 0) & (self.tail.q.val() == 0);
         self.stall_wait.next = self.issue.waiting.val();
         self.stall_mem.next =
             (self.loader.req.val() & !self.w_gnt.val()) | (self.streamer.req.val() & !self.x_gnt.val());

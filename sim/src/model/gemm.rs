@@ -213,7 +213,7 @@ impl Views {
         let kept = matches!(g.out, Output::Keep) || matches!(g.init, Init::Accumulators);
         let whole = g.m <= g.m_block && (g.n as u32).div_ceil(machine.lanes) <= g.n_group as u32;
         if block > machine.acc_rows || kept && !whole {
-            return Err(Stop { trap: Trap::Size, info: u32::from(g.n) });
+            return Err(Stop { trap: Trap::Size, info: block });
         }
         let (bank, out) = match &g.out {
             Output::Keep => (Bank::Half, None),

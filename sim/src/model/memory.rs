@@ -114,6 +114,13 @@ impl Walk {
         let step = (r as i32).wrapping_mul(self.outer).wrapping_add((c as i32).wrapping_mul(self.inner));
         self.base.wrapping_add(step as u32) & Addr::MASK
     }
+
+    /// Where an access of so many lanes looks for element (r, c), which is how a trap names it: the access' first element goes
+    /// around at the end of all addresses, those beside it stay in its plane.
+    pub fn sought(&self, r: usize, c: usize, lanes: usize) -> u32 {
+        let first = Addr(self.at(r, c - c % lanes));
+        Addr::new(first.plane(), self.at(r, c)).0
+    }
 }
 
 /// Everything that survives an abort.
@@ -172,7 +179,8 @@ impl Memory {
         let room = self.plane(bank);
         move |addr| {
             let (plane, offset) = match bank {
-                Bank::Mask => (0, addr),
+                // one plane, which the bit above its addresses says nothing about
+                Bank::Mask => (0, Addr(addr).offset()),
                 _ => (Addr(addr).plane(), Addr(addr).offset()),
             };
             (offset < room).then_some((plane * room + offset) as usize)
@@ -190,7 +198,7 @@ impl Memory {
         // All inside if the extreme corners are, without wrapping.
         let room = self.plane(bank) as i64;
         let (plane, offset) = match bank {
-            Bank::Mask => (0, walk.base as i64),
+            Bank::Mask => (0, Addr(walk.base).offset() as i64),
             _ => (Addr(walk.base).plane() as i64, Addr(walk.base).offset() as i64),
         };
         let down = (rows as i64 - 1) * walk.outer as i64;
@@ -207,7 +215,12 @@ impl Memory {
 
     /// As [`Memory::grid`]; traps on the first element outside.
     pub fn check(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<Grid, Stop> {
-        let trap = |(r, c)| Stop { trap: Trap::Range, info: walk.at(r, c) | bank.mark() };
+        let lanes = self.machine.lanes as usize;
+        let sought = |r, c| match bank {
+            Bank::Mask => Addr(walk.at(r, c)).offset(),
+            _ => walk.sought(r, c, lanes),
+        };
+        let trap = |(r, c)| Stop { trap: Trap::Range, info: sought(r, c) | bank.mark() };
         self.grid(bank, walk, rows, cols).map_err(trap)
     }
 

@@ -169,7 +169,8 @@ impl Range {
             Ok(grid) => Some(grid),
             Err(at) => {
                 if self.outside.is_none_or(|(first, _)| at < first) {
-                    self.outside = Some((at, walk.at(at.0, at.1) | bank.mark()));
+                    let lanes = memory.machine.vector_lanes as usize;
+                    self.outside = Some((at, walk.sought(at.0, at.1, lanes) | bank.mark()));
                 }
                 None
             }
