@@ -101,7 +101,7 @@ pub enum Output {
 }
 
 /// What happens to the ReLU mask, one bit per element in mask memory. The view's strides are those of the output; the mask's
-/// base is its own. Mask addresses have no plane.
+/// base is its own. Mask addresses have no plane: their bit 19 means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mask {
     /// Mask memory is not touched.

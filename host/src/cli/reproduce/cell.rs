@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use systole_isa::machine::Machine;
 
 use super::experiment::{Measure, Network, Variant};
-use super::table::{Bin, FINISHED, Point, Row};
+use super::table::{Bin, FINISHED, Image, Point, Row};
 use super::{detection, gan};
 use crate::compile::{self, Compiled, Recipe};
 use crate::data::Dataset;
@@ -75,6 +75,11 @@ impl Prepared {
         }
     }
 
+    /// Whether its runs end with images.
+    fn draws(&self) -> bool {
+        self.network.measure == Measure::Score
+    }
+
     /// Digest of `parts`, the model and the data.
     pub(super) fn key(&self, parts: &[&str]) -> String {
         let mut hash = Sha256::new();
@@ -127,6 +132,7 @@ pub(super) struct Done {
     pub(super) row: Row,
     pub(super) points: Vec<Point>,
     pub(super) bins: Vec<Bin>,
+    pub(super) images: Vec<Image>,
 }
 
 impl Cell {
@@ -145,7 +151,7 @@ impl Cell {
             command: self.command.clone(),
             ..Row::default()
         };
-        let mut done = Done { row, points: Vec::new(), bins: Vec::new() };
+        let mut done = Done { row, points: Vec::new(), bins: Vec::new(), images: Vec::new() };
         match self.variant.device() {
             Some(device) => self.on_device(device, of, &mut done, stop, advance)?,
             None => self.in_fp32(of, &mut done, stop, advance)?,
@@ -159,6 +165,17 @@ impl Cell {
         }
         done.row.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         Ok(done)
+    }
+
+    /// Of the first seed's runs that are compared: some of the images that are judged.
+    fn images(&self, of: &Prepared, weights: &[Vec<f32>]) -> Vec<Image> {
+        if !of.draws() || self.seed != 0 || !of.network.compared().contains(&self.variant) {
+            return Vec::new();
+        }
+        let width = of.model.graph.node(of.model.graph.output()).shape.last().copied().unwrap_or(1);
+        let image =
+            |(number, pixels)| Image { key: self.key.clone(), variant: self.variant.name(), number, width, pixels };
+        gan::images(&of.model, weights).into_iter().enumerate().map(image).collect()
     }
 
     fn point(&self, epoch: u32) -> Point {
@@ -199,6 +216,7 @@ impl Cell {
                     let weights: Vec<Vec<f32>> =
                         of.model.graph.parameters.iter().map(|p| named[p.name.as_str()].clone()).collect();
                     row.score = Some(of.score(&weights)?);
+                    done.images = self.images(of, &weights);
                 }
             }
             Err(e @ (Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. })) => {
@@ -234,6 +252,7 @@ impl Cell {
         (row.steps, row.weights_sha256) = (run.steps, run.weights.sha256());
         if of.scores() {
             row.score = Some(of.score(&run.weights.masters)?);
+            done.images = self.images(of, &run.weights.masters);
         }
         let updates = &run.watched.updates;
         let share = |of: &[(u64, u64)]| {

@@ -15,6 +15,8 @@ use crate::run::prepare;
 const JUDGE: &str = "lenet-digits";
 /// Images that a generator makes to be judged.
 const IMAGES: usize = 512;
+/// Of those, the ones that are shown.
+const SHOWN: usize = 36;
 
 /// A trained classifier of digits.
 struct Judge {
@@ -54,13 +56,24 @@ fn inception(judge: &Judge, images: &[f32]) -> f64 {
     (divergence / rows as f64).exp()
 }
 
-/// The score of the generator of `model` with these weights; its images are made in FP32 from noise that no step has seen.
-pub(super) fn score(model: &Model, weights: &[Vec<f32>]) -> Result<f64> {
+/// The images that the generator of `model` makes with these weights, in FP32, from noise that no step has seen: `[IMAGES, pixels]`.
+fn generated(model: &Model, weights: &[Vec<f32>]) -> Vec<f32> {
     let at = Moment { seed: 0, epoch: 0, batch: 0 };
     let latent = model.graph.input_features();
     let x: Vec<f32> = noise(at, 0, IMAGES * latent).iter().map(|v| v.to_f32()).collect();
-    let images = evaluate(&model.graph, weights, &x, &vec![0; IMAGES]).logits;
-    Ok(inception(judge()?, &images))
+    evaluate(&model.graph, weights, &x, &vec![0; IMAGES]).logits
+}
+
+/// The score of the generator of `model` with these weights.
+pub(super) fn score(model: &Model, weights: &[Vec<f32>]) -> Result<f64> {
+    Ok(inception(judge()?, &generated(model, weights)))
+}
+
+/// The first [`SHOWN`] of the images that are judged, two hexadecimal digits a pixel.
+pub(super) fn images(model: &Model, weights: &[Vec<f32>]) -> Vec<String> {
+    let all = generated(model, weights);
+    let level = |v: &f32| format!("{:02x}", (v.clamp(0.0, 1.0) * 255.0).round() as u8);
+    all.chunks(all.len() / IMAGES).take(SHOWN).map(|image| image.iter().map(level).collect()).collect()
 }
 
 /// The score of the test rows themselves, which a generator may come near to.
@@ -90,6 +103,8 @@ mod tests {
         let model = parse_model(bundled_gan()).unwrap();
         let untrained = score(&model, &initialize(&model.graph, 0)).unwrap();
         assert!(untrained < 2.0, "{untrained}");
+        let shown = images(&model, &initialize(&model.graph, 0));
+        assert!(shown.len() == SHOWN && shown.iter().all(|i| i.len() == 2 * data.width), "{shown:?}");
     }
 
     fn bundled_gan() -> &'static str {

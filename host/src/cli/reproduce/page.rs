@@ -42,6 +42,19 @@ pub(super) fn write(out: &Path, e: &Experiment) -> Result<()> {
     if !n.sweep.is_empty() {
         let _ = write!(text, "## Loss scale\n\n{}{}", sweep(e), picture("scales"));
     }
+    let samples: Vec<String> = pictures
+        .iter()
+        .filter(|p| p.0.contains("-samples-"))
+        .map(|(name, text)| format!("{text}:\n\n![{text}]({name})\n\n"))
+        .collect();
+    if !samples.is_empty() {
+        let _ = write!(
+            text,
+            "## Samples\n\nThe first of the images that are judged, of the same noise each time ([{name}-samples.csv]({name}-samples.csv)).\n\n{}",
+            samples.concat(),
+            name = n.name
+        );
+    }
     let histograms: String = ["weights", "weight-gradients", "activation-gradients"].into_iter().map(picture).collect();
     let _ = write!(text, "## Exponents\n\n{}{histograms}", exponents(r));
     if let Some(m) = r.machine.first() {

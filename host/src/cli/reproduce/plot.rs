@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use half::f16;
+
 use super::experiment::{Measure, Network, Variant};
 use super::stats::{self, Spread};
 use super::table::Results;
@@ -10,6 +12,7 @@ use crate::exponents::Exponents;
 use crate::npy::write_atomically;
 use crate::report::histogram;
 use crate::report::svg::{BLUE, Chart, Kind, MUTED, ORANGE, PALE, RED, Series};
+use crate::run::samples::grid;
 
 /// Colours of the table's variants, in its order.
 const COLORS: [plotters::style::RGBColor; 5] = [MUTED, BLUE, ORANGE, RED, PALE];
@@ -34,7 +37,26 @@ pub(super) fn write(out: &Path, network: &Network, results: &Results) -> Result<
         let e = exponents(results, kind);
         put(kind, title, (e.nonzero() > 0).then(|| histogram(title, &e, None)))?;
     }
+    for (variant, what, title) in [
+        (Variant::Fp32, "samples-fp32", "Samples of the FP32 run of seed 0"),
+        (Variant::Mixed, "samples-mixed", "Samples of the run in mixed precision"),
+        (Variant::Scale(0), "samples-scale-1", "Samples of the run with loss scale 1"),
+        (Variant::HalfMasters, "samples-fp16-masters", "Samples of the run with FP16 master weights"),
+    ] {
+        put(what, title, samples(results, &variant.name()))?;
+    }
     Ok(written)
+}
+
+/// The images of a generator's run.
+fn samples(results: &Results, variant: &str) -> Option<String> {
+    let images: Vec<_> = results.images.iter().filter(|i| i.variant == variant).collect();
+    let (width, digits) = images.first().map(|i| (i.width, i.pixels.len()))?;
+    let level = |pixels: &str, at: usize| u8::from_str_radix(pixels.get(2 * at..2 * at + 2)?, 16).ok();
+    let grey = |level: Option<u8>| f16::from_f32(f32::from(level.unwrap_or(0)) / 255.0);
+    let values: Vec<f16> =
+        images.iter().flat_map(|i| (0..digits / 2).map(move |at| grey(level(&i.pixels, at)))).collect();
+    Some(grid(&values, &[1, digits / 2 / width.max(1), width.max(1)]))
 }
 
 /// The histogram of one kind of value.

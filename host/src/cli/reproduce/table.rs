@@ -77,6 +77,18 @@ pub(super) struct Bin {
     pub(super) count: u64,
 }
 
+/// An image that a generator makes at the end of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Image {
+    pub(super) key: String,
+    pub(super) variant: String,
+    pub(super) number: usize,
+    /// Pixels of a row.
+    pub(super) width: usize,
+    /// Grey levels, row by row, from `00` (0, black) to `ff` (1, white).
+    pub(super) pixels: String,
+}
+
 /// What the hardware says of a network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Machine {
@@ -121,6 +133,7 @@ pub(super) struct Results {
     pub(super) rows: Vec<Row>,
     pub(super) points: Vec<Point>,
     pub(super) bins: Vec<Bin>,
+    pub(super) images: Vec<Image>,
     pub(super) machine: Vec<Machine>,
 }
 
@@ -134,8 +147,9 @@ impl Results {
         let done = |key: &String| rows.iter().any(|r| r.key == *key);
         let points = read(&all.path("-curves"))?.into_iter().filter(|p: &Point| done(&p.key)).collect();
         let bins = read(&all.path("-exponents"))?.into_iter().filter(|b: &Bin| done(&b.key)).collect();
+        let images = read(&all.path("-samples"))?.into_iter().filter(|i: &Image| done(&i.key)).collect();
         let machine = read(&all.path("-machine"))?.into_iter().filter(|m: &Machine| known(&m.key)).collect();
-        (all.rows, all.points, all.bins, all.machine) = (rows, points, bins, machine);
+        (all.rows, all.points, all.bins, all.images, all.machine) = (rows, points, bins, images, machine);
         Ok(all)
     }
 
@@ -157,6 +171,7 @@ impl Results {
         self.rows.extend(there.rows.into_iter().filter(|r| new(&r.key)));
         self.points.extend(there.points.into_iter().filter(|p| new(&p.key)));
         self.bins.extend(there.bins.into_iter().filter(|b| new(&b.key)));
+        self.images.extend(there.images.into_iter().filter(|i| new(&i.key)));
         self.machine.extend(there.machine.into_iter().filter(|m| new(&m.key)));
         Ok(())
     }
@@ -169,9 +184,11 @@ impl Results {
         self.rows.sort_by_key(|r| place(&r.key));
         self.points.sort_by_key(|p| (place(&p.key), p.epoch));
         self.bins.sort_by_key(|b| (place(&b.key), b.kind.clone(), b.exponent));
+        self.images.sort_by_key(|i| (place(&i.key), i.number));
         std::fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
         write(&self.path("-curves"), &self.points)?;
         write(&self.path("-exponents"), &self.bins)?;
+        write(&self.path("-samples"), &self.images)?;
         write(&self.path("-machine"), &self.machine)?;
         write(&self.path(""), &self.rows)
     }

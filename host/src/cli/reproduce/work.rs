@@ -123,6 +123,7 @@ fn keep(table: &mut Results, outcome: Outcome) -> Result<String> {
             table.rows.push(done.row);
             table.points.extend(done.points);
             table.bins.extend(done.bins);
+            table.images.extend(done.images);
             said
         }
         Outcome::Check(m) => {

@@ -3,6 +3,7 @@
 //! Tests leave counts where `SYSTOLE_COVERAGE` says: a folder for each design, a file for each time it was switched on. Here they
 //! are added up, module by module.
 
+mod constants;
 mod counts;
 mod waivers;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use super::table::{TableArgs, command_line};
 use crate::cli::OutputArgs;
 use crate::error::{Error, Result};
+use constants::Constants;
 use counts::{Counts, Kind};
 use waivers::Waivers;
 
@@ -34,6 +36,9 @@ pub(in crate::cli) struct CoverageArgs {
     /// Points that need not be met, and why: a TOML file
     #[arg(long, value_name = "FILE")]
     waivers: Option<PathBuf>,
+    /// Ask yosys which bits are tied to a constant in every instance of their module, and leave them out: half a minute
+    #[arg(long)]
+    constants: bool,
     /// Also print every point that was not met and is not waived
     #[arg(long)]
     holes: bool,
@@ -106,7 +111,13 @@ impl CoverageArgs {
         let mut waivers = self.waivers.as_deref().map_or(Ok(Waivers::default()), Waivers::read)?;
         let mut all = Counts::new();
         files.iter().try_for_each(|f| counts::add(&mut all, f))?;
-        let report = summarise(design, files.len(), &all, &mut waivers);
+        let constants = if self.constants { Constants::of(&design)? } else { Constants::default() };
+        if let Some((point, _)) = all.iter().find(|&(p, &count)| count > 0 && constants.contradicted(p)) {
+            let (module, what) = (&point.module, &point.what);
+            let reason = format!("{what} of {module} was seen, and yosys says that it is constant");
+            return Err(Error::Malformed { path: self.folder.clone(), format: "coverage", reason });
+        }
+        let report = summarise(design, files.len(), &all, &constants, &mut waivers);
         if let Some(idle) = report.waivers.iter().find(|w| w.points == 0) {
             let name = format!("{} {}", idle.module, idle.signal);
             let reason = "it takes nothing out: every point that it names was met, or there is none";
@@ -182,13 +193,15 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     paths.map_err(Error::io("read", folder))
 }
 
-fn summarise(design: String, runs: usize, all: &Counts, waivers: &mut Waivers) -> Report {
+fn summarise(design: String, runs: usize, all: &Counts, constants: &Constants, waivers: &mut Waivers) -> Report {
     let mut modules: BTreeMap<&str, Share> = BTreeMap::new();
     let mut total = Share { module: "all".into(), ..Share::default() };
-    let mut holes = Vec::new();
+    let (mut holes, mut tied) = (Vec::new(), 0);
     for (point, &count) in all {
         let (met, module) = (count > 0, &point.module);
-        let waived = waivers.cover(point, met);
+        let constant = constants.tied(point);
+        tied += usize::from(constant);
+        let waived = constant || waivers.cover(point, met);
         total.count(point.kind, met, waived);
         let own = modules.entry(module).or_insert_with(|| Share { module: module.clone(), ..Share::default() });
         own.count(point.kind, met, waived);
@@ -197,7 +210,11 @@ fn summarise(design: String, runs: usize, all: &Counts, waivers: &mut Waivers) -
         }
     }
     let [line_percent, toggle_percent] = total.percent();
-    let (modules, waivers) = (modules.into_values().collect(), waivers.used());
+    let (modules, mut waivers) = (modules.into_values().collect(), waivers.used());
+    if tied > 0 {
+        let reason = "tied to 0 or 1 in every instance of its module, says yosys".into();
+        waivers.push(Waived { module: "*".into(), signal: "*".into(), reason, points: tied });
+    }
     Report { design, runs, line_percent, toggle_percent, total, modules, waivers, holes }
 }
 
