@@ -103,7 +103,7 @@ mod tests {
         let model = parse_model(bundled_gan()).unwrap();
         let untrained = score(&model, &initialize(&model.graph, 0)).unwrap();
         assert!(untrained < 2.0, "{untrained}");
-        let shown = images(&model, &initialize(&model.graph, 0));
+        let shown = super::images(&model, &initialize(&model.graph, 0));
         assert!(shown.len() == SHOWN && shown.iter().all(|i| i.len() == 2 * data.width), "{shown:?}");
     }
 
