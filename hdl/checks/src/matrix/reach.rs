@@ -10,7 +10,7 @@ use systole_isa::instr::{Gemm, Init, Mask, Output};
 use systole_isa::operand::{Addr, Base, Strides, View};
 use systole_isa::regs::Trap;
 
-/// Products with tens of thousands of rows, terms or columns, and steps across half a memory.
+/// Products with tens of thousands of rows, terms or columns, steps across half a memory, and blocks of all sizes.
 pub const REACH_4: Check = Check { name: "matrix::reach_4", design: || design(4, 3), run: reach };
 
 /// An operand that begins anywhere beyond its memory traps there.
@@ -51,6 +51,21 @@ fn reach(dut: &mut Dut) {
     products[2].init = per_row(600);
     products[4].init = per_column(700);
     products[6].init = per_row(9);
+    // blocks and groups of hundreds, with what is left of them: every size that the walks compare or count down
+    for case in 0..32 {
+        let m_block = 1 + r.below(256) as u16;
+        let n_group = 1 + r.below(256 / m_block as u64) as u16;
+        let m = 1 + r.below([700, 60][case % 2]) as u16;
+        let n = 1 + r.below(700.min(15_000 / m as u64)) as u16;
+        let pitch = (n / 4 * 4 + 5) as i16;
+        products.push(product(
+            [m, 1 + r.below(3) as u16, n],
+            [m_block, n_group],
+            view(1, r.below(9) as u32, 1, 3),
+            view(1, 8000 + r.below(9) as u32, 1, 5),
+            view(0, r.below(99) as u32, 1, if m as u32 * pitch as u32 <= 16_000 { pitch } else { n as i16 }),
+        ));
+    }
     for g in products {
         let pc = b.issued * 12 & 0xffff;
         image.gemm(&g, pc);

@@ -2,6 +2,7 @@
 //!
 //! Both are put side by side with the same inputs and SymbiYosys is asked: first whether one step from any values of all registers,
 //! the same in both, ends in the same values; then with the registers compared from the start on; then with outputs alone.
+//! What is alike in both becomes one before the solver sees it, and registers that only ever hold a constant become that.
 //! Arrays of memory are cut out: what they are asked and told is compared, and what they answer is the same for both, whatever it is, as it
 //! is in memories that begin alike.
 
@@ -140,7 +141,7 @@ impl Prover<'_> {
              {}design -save start\n{}design -load start\n{}\
              design -copy-from gold -as gold gold\ndesign -copy-from gate -as gate gate\n\
              miter -equiv -make_assert -flatten gold gate miter\nhierarchy -top miter\n\
-             opt_expr\nwreduce\nopt_clean\nprep -top miter\n\n[files]\ndesign.v\n{BANKS}\n{name}.sv\n",
+             opt_expr\nwreduce\nopt -full\nprep -top miter\n\n[files]\ndesign.v\n{BANKS}\n{name}.sv\n",
             way.mode,
             way.depth,
             self.limit.as_secs(),
