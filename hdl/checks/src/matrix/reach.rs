@@ -13,7 +13,7 @@ use systole_isa::regs::Trap;
 /// Products with tens of thousands of rows, terms or columns, steps across half a memory, and blocks of all sizes.
 pub const REACH_4: Check = Check { name: "matrix::reach_4", design: || design(4, 3), run: reach };
 
-/// An operand that begins anywhere beyond its memory traps there.
+/// An operand that begins anywhere beyond its memory traps there, and so does one that steps there.
 pub const FAR_4: Check = Check { name: "matrix::far_4", design: || design(4, 3), run: far };
 
 fn view(plane: u32, offset: u32, inner: i16, outer: i16) -> View {
@@ -103,6 +103,19 @@ fn far(dut: &mut Dut) {
         }
         let expected = (Trap::Range as u64, tag | (plane as u64) << 19 | offset as u64, b.issued * 12 & 0xffff);
         assert_eq!(b.run(&[Job { gemm: g, wait: false }], None), Err(expected), "case {case}: {g:x?}");
+        abort(&mut b);
+    }
+    // a first row that is there, a second one, of the next block, far behind the end
+    for case in 0..24 {
+        let (plane, base, outer) = (r.below(2) as u32, 300 + r.below(2000) as u32, 32_767 - r.below(200) as u32);
+        let view = View { base: Base::at(Addr::new(plane, base)), strides: Strides { inner: 1, outer: outer as i16 } };
+        let mut g = dense(3, 5, 4, 1, 1);
+        match case % 2 {
+            0 => g.x = view,
+            _ => g.out = Output::Half(view),
+        }
+        let expected = (Trap::Range as u64, (plane << 19 | (base + outer)) as u64, b.issued * 12 & 0xffff);
+        assert_eq!(b.run(&[Job { gemm: g, wait: false }], None), Err(expected), "step {case}: {g:x?}");
         abort(&mut b);
     }
 }
