@@ -39,7 +39,7 @@ impl Wild {
         };
         let addr = Addr::new(plane, offset);
         match self.rng.range(0, 5) {
-            r @ (0 | 1) => Base::indexed(addr.offset_by(0i32.wrapping_sub(registers[r as usize] as i32)), r as u8 + 1),
+            r @ (0 | 1) => Base::indexed(addr.offset_by((registers[r as usize] as i32).wrapping_neg()), r as u8 + 1),
             _ => Base::at(addr),
         }
     }
