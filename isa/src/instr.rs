@@ -323,7 +323,8 @@ impl core::ops::Deref for Words {
 const fn enc256(v: u16) -> u32 {
     v as u32 & 0xff
 }
-const fn dec256(v: u32) -> u16 {
+/// A size of 1 to 256 in the low byte of a field, where 0 is 256.
+pub const fn dec256(v: u32) -> u16 {
     let b = (v & 0xff) as u16;
     if b == 0 { 256 } else { b }
 }

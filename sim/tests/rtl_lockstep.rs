@@ -7,23 +7,13 @@ mod rtl_support;
 
 use rtl_support::pair::Pair;
 use rtl_support::program::{Generator, half, number};
-use rtl_support::{Request, Rng, SHARED, small};
+use rtl_support::{DEADLINE, Request, Rng, SHARED, assemble, bytes, setting, small};
 use systole_isa::check;
 use systole_isa::frame::{ErrorCode, Kind, scaler, step};
 use systole_isa::instr::{Control, Gemm, Init, Instr, Mask, Output, Sync, Vector, VectorOp};
 use systole_isa::machine::Machine;
 use systole_isa::operand::{Addr, Base, Dest, Source, View};
 use systole_isa::sreg;
-
-const DEADLINE: u32 = 2_000_000;
-
-fn assemble(program: &[Instr]) -> Vec<u32> {
-    program.iter().flat_map(|i| i.encode().to_vec()).collect()
-}
-
-fn bytes(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|w| w.to_le_bytes()).collect()
-}
 
 /// A scaler's request: static, with this exponent.
 fn fixed_scale(index: u32, exponent: i32) -> Request {
@@ -55,10 +45,6 @@ fn listing(words: &[u32]) -> String {
         at += systole_isa::instr::length(words[at]);
     }
     out
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{v}`")))
 }
 
 /// Random programs on both devices; all memories, registers and flags are compared after each.

@@ -7,16 +7,12 @@
 mod rtl_support;
 
 use rtl_support::pair::Pair;
-use rtl_support::{Request, Rng, SHARED};
+use rtl_support::{DEADLINE, Request, Rng, SHARED, assemble, bytes, setting};
 use systole_isa::frame::{ErrorCode, Kind};
-use systole_isa::instr::{Control, Gemm, Init, Instr, Mask, Output, Sync, Vector, VectorOp};
+use systole_isa::instr::{Control, ENGINE_WORDS, Gemm, Init, Instr, Mask, Output, Sync, Vector, VectorOp};
 use systole_isa::machine::Machine;
 use systole_isa::operand::{Addr, Base, Dest, Modifiers, Source, View};
 use systole_isa::regs::Trap;
-
-const DEADLINE: u32 = 2_000_000;
-/// Words of the longest instruction.
-const LONGEST: usize = systole_isa::instr::ENGINE_WORDS;
 
 /// Makes programs of one wild instruction.
 struct Wild {
@@ -168,32 +164,26 @@ impl Wild {
     }
 }
 
-fn setting(name: &str, otherwise: u64) -> u64 {
-    let given = std::env::var(name).ok();
-    given.map_or(otherwise, |v| v.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{v}`")))
-}
-
 #[test]
 fn wild_instructions_stop_both_alike() {
-    let (count, seed) = (setting("SYSTOLE_WILD", 300), setting("SYSTOLE_WILD_SEED", 1));
+    let (count, seed) = (setting("SYSTOLE_WILD").unwrap_or(300), setting("SYSTOLE_WILD_SEED").unwrap_or(1));
     let mut pair = Pair::new(SHARED);
     let (mut ran, mut trapped) = (0, std::collections::BTreeMap::<u32, u32>::new());
     for seed in seed..seed + count {
         let mut wild = Wild { rng: Rng(seed), machine: SHARED };
         let program = wild.program();
         let product = program.iter().any(|i| matches!(i, Instr::Gemm(_)));
-        let mut words: Vec<u32> = program.iter().flat_map(|i| i.encode().to_vec()).collect();
+        let mut words = assemble(&program);
         if wild.rng.one_in(24) {
             // no such opcode, with anything behind it
-            words = (0..LONGEST).map(|_| wild.word()).collect();
+            words = (0..ENGINE_WORDS).map(|_| wild.word()).collect();
             words[0] = words[0] & !0xff | wild.rng.pick(&[0x20, 0x3f, 0x7f, 0xff]);
         }
         let room = SHARED.pmem_words as i64 - words.len() as i64;
         let at = wild.rng.range(0, room) as u32;
-        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         let size = words.len() as u32;
         let requests = [
-            Request::new(Kind::Write, &[2, at, size | 1 << 16, size], &bytes),
+            Request::new(Kind::Write, &[2, at, size | 1 << 16, size], &bytes(&words)),
             Request::new(Kind::Segments, &[1, at, size], &[]),
             Request::new(Kind::Run, &[0, DEADLINE, 0], &[]),
         ];

@@ -40,16 +40,11 @@ fn a_few_mutants_of_two_units() {
 /// equivalent that a check kills.
 #[test]
 fn a_check_that_looks_away_is_found() {
-    const MOST: usize = 4;
+    const MOST: usize = MODULES[0].1;
     const BLIND: &[&Check] =
         &[&Check { name: "none", design: float::SINGLE_TO_HALF.design, run: |dut| dut.tick_many(100) }];
-    static UNIT: Unit = Unit {
-        name: "blind",
-        what: "a unit without a test",
-        modules: &[("single_to_half_top", MOST)],
-        contexts: &[],
-        checks: BLIND,
-    };
+    static UNIT: Unit =
+        Unit { name: "blind", what: "a unit without a test", modules: MODULES, contexts: &[], checks: BLIND };
     let blind = of(&UNIT, MOST).unwrap();
     let [killed, equivalent, bounded, survived] = blind.counts();
     assert_eq!((killed, equivalent + bounded + survived), (0, MOST));

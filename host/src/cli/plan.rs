@@ -65,7 +65,7 @@ impl PlanArgs {
             compile::model(&model, batch, &recipes, machine).map_err(|e| Error::from_compiler(&model.name, e))?;
         let plan = &compiled.plan;
         let class = |c: Class| ClassBytes {
-            class: format!("{c:?}").to_lowercase(),
+            class: c.name().into(),
             mixed: plan.class_bytes(c),
             fp32: plan.class_bytes_fp32(c),
         };

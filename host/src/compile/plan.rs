@@ -25,6 +25,17 @@ impl Class {
     /// All classes, in report order.
     pub const ALL: [Class; 5] =
         [Class::Weights, Class::Moments, Class::Activations, Class::Gradients, Class::Workspace];
+
+    /// As reports and messages call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Weights => "weights",
+            Class::Moments => "moments",
+            Class::Activations => "activations",
+            Class::Gradients => "gradients",
+            Class::Workspace => "workspace",
+        }
+    }
 }
 
 /// How long a tensor's contents matter.
@@ -142,16 +153,15 @@ impl fmt::Display for MemoryPlan {
         writeln!(f, "{:width$}  {:<11}  memory  {:>7}  {:>8}  life", "tensor", "class", "offset", "bytes")?;
         for t in &self.tensors {
             let memory = format!("{}{}", memory_name(t.space), t.addr.plane());
-            let (class, life) = (format!("{:?}", t.class), t.lifetime.to_string());
+            let (class, life) = (t.class.name(), t.lifetime.to_string());
             let (offset, bytes) = (t.addr.offset(), t.bytes());
-            let class = class.to_lowercase();
             writeln!(f, "{:width$}  {class:<11}  {memory:<6}  {offset:>7}  {bytes:>8}  {life}", t.name)?;
         }
         writeln!(f, "{:<12}  {:>9}  {:>11}  {:>5}", "bytes", "mixed", "all in FP32", "ratio")?;
         for class in Class::ALL {
             let (mixed, single) = (self.class_bytes(class), self.class_bytes_fp32(class));
             let ratio = single as f64 / mixed.max(1) as f64;
-            writeln!(f, "{:<12}  {mixed:>9}  {single:>11}  {ratio:>5.2}", format!("{class:?}").to_lowercase())?;
+            writeln!(f, "{:<12}  {mixed:>9}  {single:>11}  {ratio:>5.2}", class.name())?;
         }
         writeln!(f, "hmem holds FP16, smem FP32; peak of what is alive together: {} bytes", self.peak_bytes())?;
         for (space, room) in [(Space::Hmem, self.machine.hmem_plane()), (Space::Smem, self.machine.smem_plane())] {
@@ -193,7 +203,7 @@ impl fmt::Display for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |class: Class| self.tensors.iter().filter(|t| t.1 == class).map(|t| t.2).sum::<u64>();
         let present = Class::ALL.into_iter().filter(|&class| of(class) > 0);
-        let classes: Vec<_> = present.map(|c| format!("{} {}", format!("{c:?}").to_lowercase(), of(c))).collect();
+        let classes: Vec<_> = present.map(|c| format!("{} {}", c.name(), of(c))).collect();
         let mut by_size: Vec<_> = self.tensors.iter().collect();
         by_size.sort_by_key(|t| std::cmp::Reverse(t.2));
         let largest: Vec<_> = by_size.iter().take(3).map(|(name, _, bytes)| format!("`{name}` {bytes}")).collect();

@@ -65,9 +65,9 @@ fn concatenated(node: &Node, shapes: &[&[usize]], which: usize, at: usize) -> us
     at / own * node.shape[axis] * inner + before + at % own
 }
 
-/// The place in its input of element `at` of a slice from `start` on.
+/// The place in its input of element `at` of a slice from `start` on, or of the step `start`.
 fn sliced(node: &Node, from: &[usize], start: usize, at: usize) -> usize {
-    let inner = node.features / node.shape[0];
+    let inner: usize = from[1..].iter().product();
     at / node.features * from[0] * inner + start * inner + at % node.features
 }
 
@@ -131,11 +131,7 @@ pub fn forward<T: Real>(node: &Node, o: &Operands<T>) -> Vec<T> {
             let f = node.shape[1];
             y.iter_mut().enumerate().for_each(|(i, y)| *y = o.parameters[0][token(x[i / f]) * f + i % f]);
         }
-        Op::Select { index } => {
-            let (f, steps) = (node.features, o.shapes[0][0]);
-            y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(i / f * steps + index) * f + i % f]);
-        }
-        Op::Slice { start, .. } => {
+        Op::Select { index: start } | Op::Slice { start, .. } => {
             let place = |i: usize| sliced(node, o.shapes[0], start, i);
             y.iter_mut().enumerate().for_each(|(i, y)| *y = x[place(i)]);
         }
@@ -243,12 +239,7 @@ pub fn backward<T: Real>(node: &Node, o: &Operands<T>, y: &[T], dy: &[T]) -> (Ve
             }
             (dx, vec![dw])
         }
-        Op::Select { index } => {
-            let (f, steps) = (node.features, o.shapes[0][0]);
-            dy.iter().enumerate().for_each(|(i, &d)| dx[(i / f * steps + index) * f + i % f] = d);
-            (dx, Vec::new())
-        }
-        Op::Slice { start, .. } => {
+        Op::Select { index: start } | Op::Slice { start, .. } => {
             dy.iter().enumerate().for_each(|(i, &d)| dx[sliced(node, o.shapes[0], start, i)] = d);
             (dx, Vec::new())
         }

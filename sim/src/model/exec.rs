@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use systole_isa::instr::{Control, DecodeError, ENGINE_WORDS, Gemm, Init, Instr, Mask, Output, Vector, length, op};
+use systole_isa::instr::{
+    Control, DecodeError, ENGINE_WORDS, Gemm, Init, Instr, Mask, Output, Vector, dec256, length, op,
+};
 use systole_isa::operand::{Addr, Base, Dest, Source, View};
 use systole_isa::regs::Trap;
 use systole_isa::{AREGS, CALL_DEPTH, FLAGS, LOOP_DEPTH};
@@ -318,8 +320,8 @@ fn undecodable(e: DecodeError, pc: u32, words: &[u32], room: u32) -> Stop {
         DecodeError::Truncated => Stop { trap: Trap::ProgramCounter, info: pc.max(room) },
         // the matrix engine always names the accumulator rows that the instruction asks for
         DecodeError::ZeroSize if word(0) & 0xff == op::GEMM => {
-            let count = |byte: u32| if byte & 0xff == 0 { 256 } else { byte & 0xff };
-            Stop { trap: Trap::Size, info: count(word(2) >> 16) * count(word(2) >> 24) + (word(11) & 0xff) }
+            let [m_block, n_group] = [16, 24].map(|at| u32::from(dec256(word(2) >> at)));
+            Stop { trap: Trap::Size, info: m_block * n_group + (word(11) & 0xff) }
         }
         DecodeError::ZeroSize => Stop { trap: Trap::Size, info: word(1) },
         DecodeError::Opcode(_) | DecodeError::Flag(_) | DecodeError::Reserved => {

@@ -44,6 +44,21 @@ impl Bank {
             Bank::Mask => IN_MASK,
         }
     }
+
+    /// Plane and offset of an address. Of mask memory, which is one plane, the bit above its addresses means nothing.
+    const fn place(self, addr: u32) -> (u32, u32) {
+        match self {
+            Bank::Mask => (0, Addr(addr).offset()),
+            _ => (Addr(addr).plane(), Addr(addr).offset()),
+        }
+    }
+
+    /// How `TRAP_INFO` names element (r, c) of a walk, for accesses of so many lanes: an access' first element goes around at the end of
+    /// all addresses, those beside it stay in its plane.
+    pub fn sought(self, walk: &Walk, (r, c): (usize, usize), lanes: usize) -> u32 {
+        let (plane, _) = self.place(walk.at(r, c - c % lanes));
+        Addr::new(plane, walk.at(r, c)).0 | self.mark()
+    }
 }
 
 /// A view whose base is resolved. Element (r, c) lies at `base + r·outer + c·inner`, modulo 2^20.
@@ -114,13 +129,6 @@ impl Walk {
         let step = (r as i32).wrapping_mul(self.outer).wrapping_add((c as i32).wrapping_mul(self.inner));
         self.base.wrapping_add(step as u32) & Addr::MASK
     }
-
-    /// Where an access of so many lanes looks for element (r, c), which is how a trap names it: the access' first element goes
-    /// around at the end of all addresses, those beside it stay in its plane.
-    pub fn sought(&self, r: usize, c: usize, lanes: usize) -> u32 {
-        let first = Addr(self.at(r, c - c % lanes));
-        Addr::new(first.plane(), self.at(r, c)).0
-    }
 }
 
 /// Everything that survives an abort.
@@ -178,11 +186,7 @@ impl Memory {
     fn indexer(&self, bank: Bank) -> impl Fn(u32) -> Option<usize> + use<> {
         let room = self.plane(bank);
         move |addr| {
-            let (plane, offset) = match bank {
-                // one plane, which the bit above its addresses says nothing about
-                Bank::Mask => (0, Addr(addr).offset()),
-                _ => (Addr(addr).plane(), Addr(addr).offset()),
-            };
+            let (plane, offset) = bank.place(addr);
             (offset < room).then_some((plane * room + offset) as usize)
         }
     }
@@ -197,10 +201,8 @@ impl Memory {
     pub fn grid(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<Grid, (usize, usize)> {
         // All inside if the extreme corners are, without wrapping.
         let room = self.plane(bank) as i64;
-        let (plane, offset) = match bank {
-            Bank::Mask => (0, Addr(walk.base).offset() as i64),
-            _ => (Addr(walk.base).plane() as i64, Addr(walk.base).offset() as i64),
-        };
+        let (plane, offset) = bank.place(walk.base);
+        let (plane, offset) = (plane as i64, offset as i64);
         let down = (rows as i64 - 1) * walk.outer as i64;
         let along = (cols as i64 - 1) * walk.inner as i64;
         if offset + down.min(0) + along.min(0) >= 0 && offset + down.max(0) + along.max(0) < room {
@@ -216,11 +218,7 @@ impl Memory {
     /// As [`Memory::grid`]; traps on the first element outside.
     pub fn check(&self, bank: Bank, walk: &Walk, rows: usize, cols: usize) -> Result<Grid, Stop> {
         let lanes = self.machine.lanes as usize;
-        let sought = |r, c| match bank {
-            Bank::Mask => Addr(walk.at(r, c)).offset(),
-            _ => walk.sought(r, c, lanes),
-        };
-        let trap = |(r, c)| Stop { trap: Trap::Range, info: sought(r, c) | bank.mark() };
+        let trap = |at| Stop { trap: Trap::Range, info: bank.sought(walk, at, lanes) };
         self.grid(bank, walk, rows, cols).map_err(trap)
     }
 

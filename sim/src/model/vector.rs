@@ -170,7 +170,7 @@ impl Range {
             Err(at) => {
                 if self.outside.is_none_or(|(first, _)| at < first) {
                     let lanes = memory.machine.vector_lanes as usize;
-                    self.outside = Some((at, walk.sought(at.0, at.1, lanes) | bank.mark()));
+                    self.outside = Some((at, bank.sought(&walk, at, lanes)));
                 }
                 None
             }

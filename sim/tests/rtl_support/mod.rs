@@ -8,12 +8,31 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use systole_isa::frame::{self, Content, HELLO_MAGIC, Kind, REPLY};
+use systole_isa::instr::Instr;
 use systole_isa::machine::Machine;
 use systole_isa::{ISA_VERSION, PROTOCOL_VERSION};
 use systole_sim::model::link::{decode, encode};
 use systole_sim::rtl::{self, Build};
 use systole_sim::{Port, Rtl};
 use systole_verilator::Options;
+
+/// Cycles that a program may take.
+pub const DEADLINE: u32 = 2_000_000;
+
+/// A program's words.
+pub fn assemble(program: &[Instr]) -> Vec<u32> {
+    program.iter().flat_map(|i| i.encode().to_vec()).collect()
+}
+
+/// Words as the link carries them.
+pub fn bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+/// A number in the environment.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{v}`")))
+}
 
 /// A machine whose memories are small enough to be read out whole after every program.
 pub const fn small(lanes: u32) -> Machine {

@@ -74,6 +74,13 @@ fn reach(dut: &mut Dut) {
     }
 }
 
+/// That a product traps at this element, and why.
+fn leaves(b: &mut Bench, g: Gemm, element: u64, what: &str) {
+    let expected = (Trap::Range as u64, element, b.issued * 12 & 0xffff);
+    assert_eq!(b.run(&[Job { gemm: g, wait: false }], None), Err(expected), "{what}: {g:x?}");
+    abort(b);
+}
+
 fn far(dut: &mut Dut) {
     let mut b = Bench::new(dut, 4, 3);
     let mut r = Random(0xfa4);
@@ -101,9 +108,7 @@ fn far(dut: &mut Dut) {
             6 => g.mask = Mask::Write(base),
             _ => g.mask = Mask::Apply(base),
         }
-        let expected = (Trap::Range as u64, tag | (plane as u64) << 19 | offset as u64, b.issued * 12 & 0xffff);
-        assert_eq!(b.run(&[Job { gemm: g, wait: false }], None), Err(expected), "case {case}: {g:x?}");
-        abort(&mut b);
+        leaves(&mut b, g, tag | (plane as u64) << 19 | offset as u64, &format!("case {case}"));
     }
     // a first row that is there, a second one, of the next block, far behind the end
     for case in 0..24 {
@@ -114,8 +119,6 @@ fn far(dut: &mut Dut) {
             0 => g.x = view,
             _ => g.out = Output::Half(view),
         }
-        let expected = (Trap::Range as u64, (plane << 19 | (base + outer)) as u64, b.issued * 12 & 0xffff);
-        assert_eq!(b.run(&[Job { gemm: g, wait: false }], None), Err(expected), "step {case}: {g:x?}");
-        abort(&mut b);
+        leaves(&mut b, g, (plane << 19 | (base + outer)) as u64, &format!("step {case}"));
     }
 }

@@ -6,7 +6,7 @@
 //! Arrays of memory are cut out: what they are asked and told is compared, and what they answer is the same for both, whatever it is, as it
 //! is in memories that begin alike.
 
-use super::netlist::{Bank, Workshop, write};
+use super::netlist::{BANKS, Bank, Workshop, write};
 use super::{Context, Fate, Mutant, Result};
 use std::time::Duration;
 
@@ -26,9 +26,6 @@ const STEP: Way =
 const STATE: Way = Way { name: "state", registers: "expose -dff\n", mode: "prove", depth: 2 };
 const OUTPUTS: Way = Way { name: "outputs", registers: "", mode: "prove", depth: 12 };
 const BOUNDED: Way = Way { name: "bounded", registers: "", mode: "bmc", depth: 24 };
-
-/// Where banks of memory are written without their arrays.
-const BANKS: &str = "banks.v";
 
 /// What it has beside the solver's time, for reading and flattening.
 const READING: Duration = Duration::from_secs(600);
@@ -50,17 +47,13 @@ impl Prover<'_> {
         let scopes: Vec<Context> =
             std::iter::once(&alone).chain(self.contexts.iter().filter(around)).copied().collect();
         // the cheapest questions first, everywhere
-        for scope in &scopes {
-            if self.ask(mutant, &STEP, *scope)? == "PASS" {
-                let proof = format!("outputs and next state of {} equal in every state", scope.words());
-                return Ok(Fate::Equivalent { proof });
-            }
-        }
-        for scope in &scopes {
-            if self.ask(mutant, &STATE, *scope)? == "PASS" {
-                let proof =
-                    format!("outputs and registers of {} equal, induction of depth {}", scope.words(), STATE.depth);
-                return Ok(Fate::Equivalent { proof });
+        let induction = format!("equal, induction of depth {}", STATE.depth);
+        for (way, what, how) in [(&STEP, "next state", "equal in every state"), (&STATE, "registers", &induction)] {
+            for scope in &scopes {
+                if self.ask(mutant, way, *scope)? == "PASS" {
+                    let proof = format!("outputs and {what} of {} {how}", scope.words());
+                    return Ok(Fate::Equivalent { proof });
+                }
             }
         }
         let mut reason = String::new();
@@ -92,8 +85,6 @@ impl Prover<'_> {
         let job = format!("{name}.sby");
         write(&self.workshop.folder.join(&job), &self.script(mutant, way, scope, &name))?;
         write(&self.workshop.folder.join(format!("{name}.sv")), scope.text)?;
-        let banks: String = self.workshop.banks().into_iter().map(|bank| bank.text).collect();
-        write(&self.workshop.folder.join(BANKS), &banks)?;
         let mut verdict = String::from("nothing");
         let log = self.workshop.folder.join(format!("{name}.log"));
         let mut hear = |line: &str| {
@@ -105,11 +96,13 @@ impl Prover<'_> {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             // a mutant of a register's output has no register of that name any more, so that there is nothing to compare
             let unlike = ["No matching port in gold module", "No matching port in gate module"];
-            verdict = match () {
+            verdict = if text.contains("Reached TIMEOUT") {
                 // this SymbiYosys trips over its own limit while it still reads
-                () if text.contains("Reached TIMEOUT") => "TIMEOUT".into(),
-                () if unlike.iter().any(|words| text.contains(words)) => "nothing".into(),
-                () => return Err(e.into()),
+                "TIMEOUT".into()
+            } else if unlike.iter().any(|words| text.contains(words)) {
+                "nothing".into()
+            } else {
+                return Err(e.into());
             };
         }
         if verdict == "ERROR" {
@@ -123,7 +116,7 @@ impl Prover<'_> {
         // registers start as zero, as they are printed; the name that says so may not be the register's any more
         let (top, registers) = (scope.top, way.registers);
         let (mut cut, mut out) = (String::new(), String::new());
-        let banks = self.workshop.banks();
+        let banks = &self.workshop.banks;
         if !banks.is_empty() {
             let names: Vec<&str> = banks.iter().map(|b| b.name.as_str()).collect();
             let arrays: Vec<String> = names.iter().map(|name| format!("t:{}", Bank::array(name))).collect();

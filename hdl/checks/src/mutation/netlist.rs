@@ -8,6 +8,8 @@ use systole_verilator::Options;
 use systole_verilator::formal::FormalTools;
 
 const LIMIT: Duration = Duration::from_secs(600);
+/// Where banks of memory are written without their arrays.
+pub(super) const BANKS: &str = "banks.v";
 /// What makes cells of processes. Optimising more would leave fewer mutants that change nothing, and fewer of those that a careless
 /// edit makes.
 const CELLS: [&str; 3] = ["proc", "opt_expr", "opt_clean"];
@@ -19,6 +21,8 @@ pub(super) struct Workshop<'a> {
     design: &'a Design,
     /// What yosys reads of it.
     text: String,
+    /// The banks of memory in that, cut; their text is in [`BANKS`].
+    pub banks: Vec<Bank>,
     unit: &'static Unit,
     /// Another process that is after the same unit waits.
     _lock: std::fs::File,
@@ -55,7 +59,10 @@ impl<'a> Workshop<'a> {
         };
         let text = only(&design.verilog, wanted);
         write(&folder.join("design.v"), &text)?;
-        Ok(Workshop { tools, folder, design, text, unit, _lock: lock })
+        let modules = text.split("\nmodule ").skip(1).filter_map(|m| m.split_once("\nendmodule"));
+        let banks: Vec<Bank> = modules.filter_map(|(module, _)| Bank::cut(module)).collect();
+        write(&folder.join(BANKS), &banks.iter().map(|b| b.text.as_str()).collect::<String>())?;
+        Ok(Workshop { tools, folder, design, text, banks, unit, _lock: lock })
     }
 
     /// A script's first lines: the design, read, and the unit's modules as cells. Both decide how cells are named.
@@ -65,12 +72,6 @@ impl<'a> Workshop<'a> {
             self.unit.modules.iter().for_each(|(module, _)| script += &format!("{pass} {module}\n"));
         }
         script
-    }
-
-    /// The banks of memory among the modules, cut.
-    pub fn banks(&self) -> Vec<Bank> {
-        let modules = self.text.split("\nmodule ").skip(1).filter_map(|m| m.split_once("\nendmodule"));
-        modules.filter_map(|(module, _)| Bank::cut(module)).collect()
     }
 
     /// A register that does not start as zero.

@@ -67,19 +67,6 @@ impl Prepared {
         matches!(self.network.measure, Measure::Score | Measure::Found)
     }
 
-    /// The score of final master weights.
-    fn score(&self, weights: &[Vec<f32>]) -> Result<f64> {
-        match self.network.measure {
-            Measure::Found => Ok(detection::score(&self.model, &self.data, weights)),
-            _ => gan::score(&self.model, weights),
-        }
-    }
-
-    /// Whether its runs end with images.
-    fn draws(&self) -> bool {
-        self.network.measure == Measure::Score
-    }
-
     /// Digest of `parts`, the model and the data.
     pub(super) fn key(&self, parts: &[&str]) -> String {
         let mut hash = Sha256::new();
@@ -167,15 +154,25 @@ impl Cell {
         Ok(done)
     }
 
-    /// Of the first seed's runs that are compared: some of the images that are judged.
-    fn images(&self, of: &Prepared, weights: &[Vec<f32>]) -> Vec<Image> {
-        if !of.draws() || self.seed != 0 || !of.network.compared().contains(&self.variant) {
-            return Vec::new();
+    /// What final master weights are worth where a network is not judged by its loss alone, and of the first seed's runs that are
+    /// compared some of the images that are judged.
+    fn judge(&self, of: &Prepared, weights: &[Vec<f32>], done: &mut Done) -> Result<()> {
+        match of.network.measure {
+            Measure::Accuracy | Measure::Loss => {}
+            Measure::Found => done.row.score = Some(detection::score(&of.model, &of.data, weights)),
+            Measure::Score => {
+                let images = gan::generated(&of.model, weights);
+                done.row.score = Some(gan::score(&images)?);
+                if self.seed == 0 && of.network.compared().contains(&self.variant) {
+                    let width = of.model.graph.node(of.model.graph.output()).shape.last().copied().unwrap_or(1);
+                    let (key, variant) = (&self.key, self.variant.name());
+                    let image =
+                        |(number, pixels)| Image { key: key.clone(), variant: variant.clone(), number, width, pixels };
+                    done.images = gan::shown(&images).into_iter().enumerate().map(image).collect();
+                }
+            }
         }
-        let width = of.model.graph.node(of.model.graph.output()).shape.last().copied().unwrap_or(1);
-        let image =
-            |(number, pixels)| Image { key: self.key.clone(), variant: self.variant.name(), number, width, pixels };
-        gan::images(&of.model, weights).into_iter().enumerate().map(image).collect()
+        Ok(())
     }
 
     fn point(&self, epoch: u32) -> Point {
@@ -215,8 +212,7 @@ impl Cell {
                     let named: HashMap<&str, Vec<f32>> = kept.masters().map(|(name, _, v)| (name, v)).collect();
                     let weights: Vec<Vec<f32>> =
                         of.model.graph.parameters.iter().map(|p| named[p.name.as_str()].clone()).collect();
-                    row.score = Some(of.score(&weights)?);
-                    done.images = self.images(of, &weights);
+                    self.judge(of, &weights, done)?;
                 }
             }
             Err(e @ (Error::ForwardNotFinite { .. } | Error::ScaleExhausted { .. })) => {
@@ -248,12 +244,9 @@ impl Cell {
                 ..self.point(epoch)
             })
             .collect();
+        self.judge(of, &run.weights.masters, done)?;
         let row = &mut done.row;
         (row.steps, row.weights_sha256) = (run.steps, run.weights.sha256());
-        if of.scores() {
-            row.score = Some(of.score(&run.weights.masters)?);
-            done.images = self.images(of, &run.weights.masters);
-        }
         let updates = &run.watched.updates;
         let share = |of: &[(u64, u64)]| {
             let (all, lost) = of.iter().fold((0, 0), |a, u| (a.0 + u.0, a.1 + u.1));

@@ -57,21 +57,20 @@ fn inception(judge: &Judge, images: &[f32]) -> f64 {
 }
 
 /// The images that the generator of `model` makes with these weights, in FP32, from noise that no step has seen: `[IMAGES, pixels]`.
-fn generated(model: &Model, weights: &[Vec<f32>]) -> Vec<f32> {
+pub(super) fn generated(model: &Model, weights: &[Vec<f32>]) -> Vec<f32> {
     let at = Moment { seed: 0, epoch: 0, batch: 0 };
     let latent = model.graph.input_features();
     let x: Vec<f32> = noise(at, 0, IMAGES * latent).iter().map(|v| v.to_f32()).collect();
     evaluate(&model.graph, weights, &x, &vec![0; IMAGES]).logits
 }
 
-/// The score of the generator of `model` with these weights.
-pub(super) fn score(model: &Model, weights: &[Vec<f32>]) -> Result<f64> {
-    Ok(inception(judge()?, &generated(model, weights)))
+/// The score of generated images.
+pub(super) fn score(images: &[f32]) -> Result<f64> {
+    Ok(inception(judge()?, images))
 }
 
-/// The first [`SHOWN`] of the images that are judged, two hexadecimal digits a pixel.
-pub(super) fn images(model: &Model, weights: &[Vec<f32>]) -> Vec<String> {
-    let all = generated(model, weights);
+/// The first [`SHOWN`] of generated images, two hexadecimal digits a pixel.
+pub(super) fn shown(all: &[f32]) -> Vec<String> {
     let level = |v: &f32| format!("{:02x}", (v.clamp(0.0, 1.0) * 255.0).round() as u8);
     all.chunks(all.len() / IMAGES).take(SHOWN).map(|image| image.iter().map(level).collect()).collect()
 }
@@ -101,9 +100,10 @@ mod tests {
         let real = score_of_data(&data).unwrap();
         assert!((8.5..10.0).contains(&real), "{real}");
         let model = parse_model(bundled_gan()).unwrap();
-        let untrained = score(&model, &initialize(&model.graph, 0)).unwrap();
+        let images = generated(&model, &initialize(&model.graph, 0));
+        let untrained = score(&images).unwrap();
         assert!(untrained < 2.0, "{untrained}");
-        let shown = super::images(&model, &initialize(&model.graph, 0));
+        let shown = shown(&images);
         assert!(shown.len() == SHOWN && shown.iter().all(|i| i.len() == 2 * data.width), "{shown:?}");
     }
 

@@ -100,7 +100,7 @@ impl MutationArgs {
             return Ok(());
         }
         let most = if self.quick { QUICK } else { usize::MAX };
-        if let (true, Some(_)) = (units.len() > 1, self.only.first()) {
+        if units.len() > 1 && !self.only.is_empty() {
             return Err(Error::value("--only", numbers(&self.only), "each unit has numbers of its own: name one"));
         }
         let limit = Duration::from_secs(self.solver_seconds);

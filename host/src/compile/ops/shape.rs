@@ -6,7 +6,7 @@ use super::network::{Net, to_device, to_torch};
 use super::view::{Arg, NONE, Nd, ONE};
 use crate::compile::CompileError;
 use crate::compile::plan::Class;
-use crate::graph::{NodeId, Op};
+use crate::graph::{Node, NodeId, Op};
 use systole_isa::flag;
 use systole_isa::instr::VectorOp;
 
@@ -81,11 +81,15 @@ fn coarsen(x: &Nd, shape: &[usize]) -> Option<Nd> {
     Some(v)
 }
 
-/// Where a tensor of this shape has its first axis on the device: steps come first there, channels and features last.
-fn first_axis(shape: &[usize]) -> usize {
-    match shape.len() {
-        2 => 0,
-        n => n,
+/// What `node`, a selection or a slice, gives of its input, whose first axis is the device's first, if it is steps, and else its last.
+fn cut(node: &Node, x: &Nd) -> Nd {
+    match node.op {
+        Op::Select { index } => x.index(0, index as u32),
+        Op::Slice { start, end } => {
+            let axis = if node.shape.len() == 2 { 0 } else { node.shape.len() };
+            x.range(axis, start as u32, (end - start) as u32)
+        }
+        _ => unreachable!("a part of a tensor"),
     }
 }
 
@@ -115,8 +119,7 @@ pub(super) fn forward(net: &mut Net, e: &mut Emitter, id: NodeId) {
                 }
             }
         }
-        Op::Select { index } => x.index(0, index as u32),
-        Op::Slice { start, end } => x.range(first_axis(&node.shape), start as u32, (end - start) as u32),
+        Op::Select { .. } | Op::Slice { .. } => cut(node, &x),
         Op::Repeat => x.repeat(0, node.shape[0] as u32),
         Op::Concat => {
             let y = e.half(&format!("{name} output"), Class::Activations, &net.dims(id));
@@ -146,15 +149,10 @@ pub(super) fn backward(net: &mut Net, e: &mut Emitter, id: NodeId, which: usize,
             let (fine, to) = (refine(&to_torch(&dy, &node.shape), &factors), refine(&to_torch(dx, from), &factors));
             e.copy(&label, &fine, &to);
         }
-        Op::Select { index } => {
+        Op::Select { .. } | Op::Slice { .. } => {
             let all = e.padded(dx);
             e.fill(&label, 0.0, &all);
-            e.copy(&label, &dy, &dx.index(0, index as u32));
-        }
-        Op::Slice { start, end } => {
-            let all = e.padded(dx);
-            e.fill(&label, 0.0, &all);
-            e.copy(&label, &dy, &dx.range(first_axis(&node.shape), start as u32, (end - start) as u32));
+            e.copy(&label, &dy, &cut(node, dx));
         }
         Op::Repeat => {
             let total = sum(e, &label, &dy, 0);
