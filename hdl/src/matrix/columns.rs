@@ -40,6 +40,7 @@ pub struct Columns {
     reach: Vec<TokenRow>,
     land: Vec<TokenRow>,
     wide: Vec<Widen>,
+    stored: Vec<Signal<Local, Bits<16>>>,
     acc: Vec<Bank>,
     store: Vec<Bank>,
     one: Signal<Local, Bits<16>>,
@@ -57,6 +58,7 @@ pub struct Columns {
     shift: Constant<Bits<5>>,
     bias_shift: Constant<Bits<5>>,
     _n: usize,
+    _pairs: usize,
     _in: usize,
     _out: usize,
 }
@@ -79,8 +81,10 @@ impl Columns {
             reach: many(n),
             land: many(n),
             wide: many(n),
+            stored: many(n),
             acc: (0..n).map(|_| Bank::new(machine.acc_rows as usize, 32)).collect(),
-            store: (0..n).map(|_| Bank::new(1024 / n, 16)).collect(),
+            // all columns read and write the same vector, so two share the width of a block RAM
+            store: (0..n / 2).map(|_| Bank::new(1024 / n, 32)).collect(),
             one: Default::default(),
             chosen: many(n),
             skew: (0..n).map(DelayLine::new).collect(),
@@ -96,6 +100,7 @@ impl Columns {
             shift: Constant::new(bits(n.ilog2() as u64)),
             bias_shift: Constant::new(bits(8 - n.ilog2() as u64)),
             _n: n,
+            _pairs: n / 2,
             _in: P_IN,
             _out: p_out(n, l),
         }
@@ -121,24 +126,29 @@ impl Logic for Columns {
         self.bias_from.next = (bit_cast::<20, 2>(self.token_at.val().get_bits::<2>(11)) << self.bias_shift.val())
             | bit_cast::<20, 8>(self.vec.val());
         self.bias_lane.next = self.token_then.val().get_bits::<4>(18) & self.last_lane.val();
-        self.one.next = self.store[0].read_data.val().get_bits::<16>(0);
+        for p in 0..self._pairs {
+            self.wide[2 * p].half.next = self.bias[2 * p].val();
+            self.wide[2 * p + 1].half.next = self.bias[2 * p + 1].val();
+            self.store[p].clock.next = self.clock.val();
+            self.store[p].read_address.next = self.bias_from.val();
+            self.store[p].write_address.next = self.bias_addr.val();
+            self.store[p].write_data.next = self.wide[2 * p].wide.val() | (self.wide[2 * p + 1].wide.val() << 16);
+            self.store[p].write_enable.next = self.bias_we.val();
+            self.stored[2 * p].next = self.store[p].read_data.val().get_bits::<16>(0);
+            self.stored[2 * p + 1].next = self.store[p].read_data.val().get_bits::<16>(16);
+        }
+        self.one.next = self.stored[0].val();
         for i in 1..self._n {
             if self.bias_lane.val() == self.lane[i].val() {
-                self.one.next = self.store[i].read_data.val().get_bits::<16>(0);
+                self.one.next = self.stored[i].val();
             }
         }
         for n in self._n..(self._n + 1) {
             for p in self._in..(self._in + 1) {
                 for o in self._out..(self._out + 1) {
                     for j in 0..self._n {
-                        self.store[j].clock.next = self.clock.val();
-                        self.store[j].read_address.next = self.bias_from.val();
-                        self.store[j].write_address.next = self.bias_addr.val();
-                        self.store[j].write_data.next = self.wide[j].wide.val();
-                        self.wide[j].half.next = self.bias[j].val();
-                        self.store[j].write_enable.next = self.bias_we.val();
                         self.chosen[j].clock.next = self.clock.val();
-                        self.chosen[j].d.next = self.store[j].read_data.val().get_bits::<16>(0);
+                        self.chosen[j].d.next = self.stored[j].val();
                         if self.token_then.val().get_bit(26) {
                             self.chosen[j].d.next = self.one.val();
                         }

@@ -49,7 +49,8 @@ impl<const W: usize> Logic for DelayLine<W> {
     }
 }
 
-/// A delay of `d` cycles (2..=127) in a memory of 128 words of 32 bits.
+/// A delay of `d` cycles (3..=127) in a memory of 128 words of 32 bits. It ends in a register: a block RAM's output comes late, and
+/// what is delayed here starts long paths.
 #[derive(LogicBlock)]
 pub struct DelayRam {
     /// Clock.
@@ -62,20 +63,22 @@ pub struct DelayRam {
     from: Signal<Local, Bits<7>>,
     back: Constant<Bits<7>>,
     ram: Bank,
+    out: DFF<Bits<32>>,
 }
 
 impl DelayRam {
     /// A delay of `d` cycles.
     pub fn new(d: usize) -> Self {
-        assert!((2..=127).contains(&d));
+        assert!((3..=127).contains(&d));
         DelayRam {
             clock: Default::default(),
             x: Default::default(),
             y: Default::default(),
             at: Default::default(),
             from: Default::default(),
-            back: Constant::new(bits(d as u64 - 1)),
+            back: Constant::new(bits(d as u64 - 2)),
             ram: Bank::new(128, 32),
+            out: Default::default(),
         }
     }
 }
@@ -83,7 +86,7 @@ impl DelayRam {
 impl Logic for DelayRam {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, at);
+        dff_setup!(self, clock, at, out);
         clock!(self, clock, ram);
         self.at.d.next = self.at.q.val() + 1;
         self.from.next = self.at.q.val() - self.back.val();
@@ -91,6 +94,7 @@ impl Logic for DelayRam {
         self.ram.write_data.next = self.x.val();
         self.ram.write_enable.next = true;
         self.ram.read_address.next = bit_cast::<20, 7>(self.from.val());
-        self.y.next = self.ram.read_data.val();
+        self.out.d.next = self.ram.read_data.val();
+        self.y.next = self.out.q.val();
     }
 }

@@ -3,7 +3,8 @@
 use super::many;
 use rust_hdl_core::prelude::*;
 
-/// `y[i] = x[(i + by) mod N]`: from bank order to lane order.
+/// `y[i] = x[(i + by) mod N]`: from bank order to lane order. The widest turn comes first: where only the first V lanes are read,
+/// the last stages then have V + 1 and V + 3 lanes instead of N.
 #[derive(LogicBlock)]
 pub struct RotateDown<const W: usize> {
     /// What is rotated.
@@ -30,23 +31,23 @@ impl<const W: usize> Logic for RotateDown<W> {
     fn update(&mut self) {
         for n in self._n..(self._n + 1) {
             for i in 0..self._n {
-                if self.by.val().get_bit(0) {
-                    self.a[i].next = self.x[(i + 1) % n].val();
+                if self.by.val().get_bit(3) {
+                    self.a[i].next = self.x[(i + 8) % n].val();
                 } else {
                     self.a[i].next = self.x[i].val();
                 }
-                if self.by.val().get_bit(1) {
-                    self.b[i].next = self.a[(i + 2) % n].val();
+                if self.by.val().get_bit(2) {
+                    self.b[i].next = self.a[(i + 4) % n].val();
                 } else {
                     self.b[i].next = self.a[i].val();
                 }
-                if self.by.val().get_bit(2) {
-                    self.c[i].next = self.b[(i + 4) % n].val();
+                if self.by.val().get_bit(1) {
+                    self.c[i].next = self.b[(i + 2) % n].val();
                 } else {
                     self.c[i].next = self.b[i].val();
                 }
-                if self.by.val().get_bit(3) {
-                    self.y[i].next = self.c[(i + 8) % n].val();
+                if self.by.val().get_bit(0) {
+                    self.y[i].next = self.c[(i + 1) % n].val();
                 } else {
                     self.y[i].next = self.c[i].val();
                 }

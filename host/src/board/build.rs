@@ -12,6 +12,7 @@ use systole_verilator::fpga::{FpgaTool, FpgaTools, Took};
 use systole_verilator::{Options, ensure_folder, vexriscv_verilog};
 
 use super::Board;
+use super::carry;
 use super::report::{Summary, Utilisation};
 use crate::error::{Error, Result};
 
@@ -95,7 +96,7 @@ impl Flow {
         let core = std::fs::read_to_string(&core).map_err(Error::io("read", &core))?;
         let image = hex(&placeholder(machine.firmware_bytes as usize / 4));
         let script = synthesis_script(TOP, true);
-        let parts = [&text, &core, &image, &script, &self.tools.versions].map(String::as_bytes);
+        let parts = [&text, &core, &image, &script, &self.tools.versions, carry::VERSION].map(str::as_bytes);
         let home = self.home(&board.name, "synthesis", &parts);
         let stage = self.stage("synthesis", &home, progress, |dir, progress| {
             for (name, content) in
@@ -104,7 +105,9 @@ impl Flow {
                 write(&dir.join(name), content)?;
             }
             let arguments = ["-q", "-s", "script.ys"].map(String::from);
-            self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)
+            let took = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
+            carry::pack_folder(dir)?;
+            Ok(took)
         })?;
         let stat = json(&stage.folder.join("stat.json"))?;
         let used = Utilisation::of_netlist(&stat).ok_or_else(|| unreadable(&stage.folder.join("stat.json")))?;
@@ -250,13 +253,14 @@ impl Flow {
     ) -> Result<(Vec<Stage>, Summary)> {
         let script = synthesis_script(top, false);
         let seed = self.seed.to_string();
-        let inputs = [verilog, &script, &seed, &self.tools.versions].map(str::as_bytes);
+        let inputs = [verilog, &script, &seed, &self.tools.versions, carry::VERSION].map(str::as_bytes);
         let home = self.home(name, "unit", &inputs);
         let stage = self.stage("unit", &home, progress, |dir, progress| {
             write(&dir.join("design.v"), verilog)?;
             write(&dir.join("script.ys"), &script)?;
             let arguments = ["-q", "-s", "script.ys"].map(String::from);
             let first = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
+            carry::pack_folder(dir)?;
             let target = format!(
                 "--85k --package CABGA381 --speed 6 --seed {seed} --out-of-context --freq {mhz} --json netlist.json \
                  --report report.json --timing-allow-fail"
@@ -351,7 +355,7 @@ pub(super) fn synthesis_script(top: &str, core: bool) -> String {
     let core = if core { "read_verilog VexRiscv.v\n" } else { "" };
     format!(
         "read_verilog -sv -D SYSTOLE_UNGATED design.v\n{core}\
-         synth_ecp5 -top {top} -nowidelut -json netlist.json\ntee -q -o stat.json stat -json\n"
+         synth_ecp5 -top {top} -nowidelut -json netlist.json\n"
     )
 }
 

@@ -1,8 +1,8 @@
 //! FPGA boards: their descriptions, and the way from a description to a bitstream and into the FPGA.
 //!
 //! ```text
-//!  board.toml ─> Board ─┬─> hdl::board::verilog ─> yosys ─> nextpnr ─> ecpbram (firmware) ─> ecppack ─> .bit ─> programmer
-//!                       └─> constraints (.lpf) ──────────────^
+//!  board.toml ─> Board ─┬─> hdl::board::verilog ─> yosys ─> carry ─> nextpnr ─> ecpbram (firmware) ─> ecppack ─> .bit ─> programmer
+//!                       └─> constraints (.lpf) ───────────────────────^
 //! ```
 //!
 //! Routing does not see the firmware: the design is placed and routed with a random image in the firmware RAM, which is
@@ -10,6 +10,7 @@
 
 pub mod bench;
 mod build;
+mod carry;
 mod description;
 mod flash;
 pub mod netlist;

@@ -16,6 +16,7 @@ use systole_verilator::fpga::{FpgaTool, FpgaTools};
 use systole_verilator::{ModelSpec, Options, Verilator, ensure_folder, vexriscv_verilog};
 
 use super::build::write;
+use super::carry;
 use crate::compile::{self, Optimizer};
 use crate::data::Dataset;
 use crate::driver::Device;
@@ -143,13 +144,13 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
     image.extend(std::iter::repeat_n("00000000\n", words.saturating_sub(image.lines().count())));
     let script = format!(
         "read_verilog -sv -D SYSTOLE_UNGATED design.v\nread_verilog VexRiscv.v\n\
-         synth_ecp5 -top {} -nowidelut\ntee -q -o stat.json stat -json\nwrite_verilog -noattr netlist.v\n",
+         synth_ecp5 -top {} -nowidelut -json netlist.json\n",
         soc::TOP
     );
     let key = {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        for part in [&design, &core, &image, &script, &tools.versions] {
+        for part in [&design, &core, &image, &script, &tools.versions, carry::VERSION] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
@@ -162,9 +163,14 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
         {
             write(&dir.join(name), text)?;
         }
-        let arguments = ["-q", "-s", "script.ys"].map(String::from);
-        let log = dir.join("yosys.log");
-        tools.run(FpgaTool::Yosys, &arguments, dir, &log, SYNTHESIS_LIMIT, &mut |_| ()).map(drop)
+        let run = |script: &str, log: &str| {
+            let arguments = ["-q", "-s", script].map(String::from);
+            tools.run(FpgaTool::Yosys, &arguments, dir, &dir.join(log), SYNTHESIS_LIMIT, &mut |_| ()).map(drop)
+        };
+        run("script.ys", "yosys.log")?;
+        carry::pack_folder(dir)?;
+        write(&dir.join("print.ys"), "read_json netlist.json\nwrite_verilog -noattr netlist.v\n")?;
+        run("print.ys", "print.log")
     })
     .map_err(|e| Error::from_tool("the netlist", e))?;
     let read = |name: &str| {
@@ -174,9 +180,10 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
     let stat: serde_json::Value = serde_json::from_str(&read("stat.json")?).unwrap_or_default();
     let cells = stat["design"]["num_cells"].as_u64().unwrap_or(0);
     let models = tools.cell_models();
-    let mut spec = ModelSpec::new(soc::TOP, read("netlist.v")? + &without_blackboxes(&models)? + CELLS)
-        .clock("clock")
-        .allow("fatal");
+    // pins that are not connected are undefined values in the netlist's own format
+    let printed = read("netlist.v")?.replace("(1'hx)", "()");
+    let mut spec =
+        ModelSpec::new(soc::TOP, printed + &without_blackboxes(&models)? + CELLS).clock("clock").allow("fatal");
     // includes of the models are relative to their own folder
     let folder = models.parent().unwrap_or(Path::new("."));
     spec.verilator_args = vec![format!("-I{}", folder.display())];
