@@ -41,6 +41,7 @@ pub struct AddressUnit {
     base: Signal<Local, Bits<20>>,
     phase19: Signal<Local, Bits<19>>,
     phase4: Signal<Local, Bits<4>>,
+    phase5: Signal<Local, Bits<5>>,
     phase16: Signal<Local, Bits<16>>,
     wide_q: Signal<Local, Bits<20>>,
     back: Signal<Local, Bits<32>>,
@@ -60,7 +61,6 @@ pub struct AddressUnit {
     far_row: Signal<Local, Bits<20>>,
     rotate: RotateUp<1>,
     lane: Vec<Constant<Bits<5>>>,
-    bank: Vec<Constant<Bits<4>>>,
     rows: Constant<Bits<20>>,
     last_bank: Constant<Bits<19>>,
     last_lane: Constant<Bits<6>>,
@@ -83,6 +83,7 @@ impl AddressUnit {
             base: Default::default(),
             phase19: Default::default(),
             phase4: Default::default(),
+            phase5: Default::default(),
             phase16: Default::default(),
             wide_q: Default::default(),
             back: Default::default(),
@@ -102,7 +103,6 @@ impl AddressUnit {
             far_row: Default::default(),
             rotate: RotateUp::new(n),
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
-            bank: (0..n).map(|b| Constant::new(bits(b as u64))).collect(),
             rows: Constant::new(bits(rows as u64)),
             last_bank: Constant::new(bits(n as u64 - 1)),
             last_lane: Constant::new(bits(n as u64 - 1)),
@@ -119,6 +119,7 @@ impl Logic for AddressUnit {
         self.base.next = bit_cast::<20, 19>(self.off.val() >> self.shift.val());
         self.phase19.next = self.off.val() & self.last_bank.val();
         self.phase4.next = bit_cast::<4, 19>(self.phase19.val());
+        self.phase5.next = bit_cast::<5, 19>(self.phase19.val());
         self.phase16.next = bit_cast::<16, 19>(self.phase19.val());
         self.phase.next = self.phase4.val();
         self.wide_q.next = bit_cast::<20, 16>(self.q.val());
@@ -149,7 +150,7 @@ impl Logic for AddressUnit {
         self.rotate.by.next = self.phase4.val();
         for i in 0..self._n {
             self.origin[i].next = self.low.val();
-            if self.bank[i].val() < self.phase4.val() {
+            if self.lane[i].val() < self.phase5.val() {
                 self.origin[i].next = self.high.val();
             }
             self.row[i].next = self.origin[i].val() + self.multiple[i].val();
