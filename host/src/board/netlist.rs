@@ -220,7 +220,11 @@ fn train(build: &Build, spec: &str, steps: usize, say: &mut dyn FnMut(&str)) -> 
     let data = Dataset::digits();
     let model = Model::mlp(spec).map_err(|e| Error::InvalidModel { spec: spec.into(), reason: e.to_string() })?;
     let optimizer = Optimizer::Sgd { momentum: true };
-    let compiled = compile::network(&model.graph, options.batch, optimizer, device.info.machine)
+    // the largest batch, up to the usual one, that fits the machine
+    let attempt = |batch| compile::network(&model.graph, batch, optimizer, device.info.machine);
+    let smaller = (1..4).map(|halvings| options.batch >> halvings).filter(|&batch| batch > 0);
+    let compiled = smaller
+        .fold(attempt(options.batch), |tried, batch| tried.or_else(|e| attempt(batch).map_err(|_| e)))
         .map_err(|e| Error::from_compiler(&model.name, e))?;
     let batch = compiled.batch as usize;
     let weights = Weights::from(initialize(&model.graph, 0));
