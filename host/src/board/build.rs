@@ -17,7 +17,7 @@ use super::report::{Summary, Utilisation};
 use crate::error::{Error, Result};
 
 /// The synthesised design, in its stage's folder.
-const NETLIST: &str = "netlist.json";
+pub(super) const NETLIST: &str = "netlist.json";
 /// The routed design, in its stage's folder.
 const ROUTED: &str = "routed.config";
 /// What each stage may take. Routing a full FPGA takes an hour or two on a slow machine.
@@ -104,10 +104,7 @@ impl Flow {
             {
                 write(&dir.join(name), content)?;
             }
-            let arguments = ["-q", "-s", "script.ys"].map(String::from);
-            let took = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
-            carry::pack_folder(dir)?;
-            Ok(took)
+            self.netlist(dir, progress)
         })?;
         let stat = json(&stage.folder.join("stat.json"))?;
         let used = Utilisation::of_netlist(&stat).ok_or_else(|| unreadable(&stage.folder.join("stat.json")))?;
@@ -258,9 +255,7 @@ impl Flow {
         let stage = self.stage("unit", &home, progress, |dir, progress| {
             write(&dir.join("design.v"), verilog)?;
             write(&dir.join("script.ys"), &script)?;
-            let arguments = ["-q", "-s", "script.ys"].map(String::from);
-            let first = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
-            carry::pack_folder(dir)?;
+            let first = self.netlist(dir, progress)?;
             let target = format!(
                 "--85k --package CABGA381 --speed 6 --seed {seed} --out-of-context --freq {mhz} --json netlist.json \
                  --report report.json --timing-allow-fail"
@@ -334,6 +329,14 @@ impl Flow {
         let stage = Stage { name, cached: !fresh, seconds, peak_kib, folder: home.into() };
         progress.end(&stage);
         Ok(stage)
+    }
+
+    /// Runs a stage's `script.ys` and packs what comes of it.
+    fn netlist(&self, dir: &Path, progress: &mut dyn Progress) -> systole_verilator::Result<Took> {
+        let arguments = ["-q", "-s", "script.ys"].map(String::from);
+        let took = self.run(FpgaTool::Yosys, &arguments, dir, SYNTHESIS_LIMIT, progress)?;
+        carry::pack_folder(dir)?;
+        Ok(took)
     }
 
     fn run(

@@ -15,13 +15,13 @@
 //! carry c, a position makes `S = T(A, B, C, D) ^ c` and the next carry `T(A, B, C, D) ? c : T(A, B, 0, 0)`. The second T is the
 //! same memory, read with C and D low: a function with inputs on both C and D must agree with itself there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-use super::build::write;
+use super::build::{NETLIST, write};
 
 /// Part of what a stage is named by: raised with every change of what [`pack`] makes of a netlist.
 pub const VERSION: &str = "carry chains packed, 1";
@@ -31,16 +31,14 @@ pub const VERSION: &str = "carry chains packed, 1";
 /// # Errors
 /// The netlist cannot be read, or is not one.
 pub fn pack_folder(folder: &Path) -> systole_verilator::Result<()> {
-    let path = folder.join("netlist.json");
+    let path = folder.join(NETLIST);
     let text = std::fs::read_to_string(&path).map_err(systole_verilator::Error::io("read", &path))?;
     let bad = |reason| systole_verilator::Error::BadTool { what: "yosys", path: path.clone(), reason };
     let mut netlist: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     drop(text);
     let packed = pack(&mut netlist).map_err(bad)?;
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    let modules = netlist["modules"].as_object().into_iter().flat_map(Map::values);
-    let top = modules.filter(|m| m["attributes"].get("top").is_some());
-    for cell in top.flat_map(|m| m["cells"].as_object().into_iter().flat_map(Map::values)) {
+    for cell in top(&mut netlist).map_err(bad)?["cells"].as_object().into_iter().flat_map(Map::values) {
         *kinds.entry(cell["type"].as_str().unwrap_or("?")).or_default() += 1;
     }
     let cells: u64 = kinds.iter().filter(|(kind, _)| !kind.starts_with('$')).map(|(_, n)| n).sum();
@@ -69,11 +67,7 @@ pub struct Packed {
 /// # Errors
 /// It is not such a netlist, in words.
 pub fn pack(netlist: &mut Value) -> Result<Packed, String> {
-    let modules = netlist["modules"].as_object_mut().ok_or("it has no modules")?;
-    let top = modules
-        .values_mut()
-        .find(|m| m["attributes"].get("top").is_some())
-        .ok_or("no module has the attribute `top`")?;
+    let top = top(netlist)?;
     let mut nets = Nets::of(top)?;
     let ports = &top["ports"];
     for port in ports.as_object().into_iter().flat_map(Map::values) {
@@ -132,6 +126,13 @@ pub fn pack(netlist: &mut Value) -> Result<Packed, String> {
         }
     }
     Ok(packed)
+}
+
+/// The module that is synthesised.
+fn top(netlist: &mut Value) -> Result<&mut Value, String> {
+    let modules = netlist["modules"].as_object_mut().ok_or("it has no modules")?;
+    let mut modules = modules.values_mut();
+    Ok(modules.find(|m| m["attributes"].get("top").is_some()).ok_or("no module has the attribute `top`")?)
 }
 
 /// Who drives and who reads a net, by its number.
@@ -255,10 +256,7 @@ impl Position {
     fn of(cell: &Value, half: &str) -> Result<Position, String> {
         let pins = PINS.map(|p| Net::of(cell, &format!("{p}{half}")));
         let init = table(cell, &format!("INIT{half}"))?;
-        let mut wires: Vec<u64> =
-            pins.iter().filter_map(|p| if let Net::Wire(n) = p { Some(*n) } else { None }).collect();
-        wires.sort_unstable();
-        wires.dedup();
+        let wires = wires_of(&pins);
         let mut logic = Logic { wires: wires.len(), pass: 0, make: 0 };
         for i in 0..1u16 << wires.len() {
             let index = row(&pins, &wires, i);
@@ -288,21 +286,20 @@ impl Position {
             let lut = &cells[&name];
             let pins = PINS.map(|p| Net::of(lut, p));
             let init = table(lut, "INIT")?;
-            let inner: HashSet<u64> =
-                pins.iter().filter_map(|p| if let Net::Wire(n) = p { Some(*n) } else { None }).collect();
-            let mut wires: Vec<u64> =
-                self.wires.iter().copied().filter(|&w| w != wire).chain(inner.iter().copied()).collect();
-            wires.sort_unstable();
-            wires.dedup();
+            let inner = wires_of(&pins);
+            // this position's wires, the table's in the place of its output
+            let with = |through: &[Net]| -> Vec<Net> {
+                let replaced = |&w: &u64| if w == wire { through.to_vec() } else { vec![Net::Wire(w)] };
+                self.wires.iter().flat_map(replaced).collect()
+            };
+            let wires = wires_of(&with(&pins));
             if wires.len() > 4 {
                 continue;
             }
             let mut logic = Logic { wires: wires.len(), pass: 0, make: 0 };
             for i in 0..1u16 << wires.len() {
-                let value = |w: u64| wires.iter().position(|&x| x == w).is_some_and(|k| i >> k & 1 == 1);
-                let through = init >> row(&pins, &wires, i) & 1 == 1;
-                let old = (self.wires.iter().enumerate())
-                    .fold(0, |old, (k, &w)| old | u16::from(if w == wire { through } else { value(w) }) << k);
+                let through = if init >> row(&pins, &wires, i) & 1 == 1 { Net::High } else { Net::Low };
+                let old = row(&with(&[through]), &wires, i);
                 logic.pass |= (self.logic.pass >> old & 1) << i;
                 logic.make |= (self.logic.make >> old & 1) << i;
             }
@@ -326,12 +323,18 @@ impl Position {
     fn placed(&self, search: &mut PinSearch) -> Placed {
         let (order, init) =
             search.find(self.logic).expect("it was found when the position was made, or is as yosys made it");
-        Placed { pins: order.map(|w| w.map_or(Net::High, |k| Net::Wire(self.wires[k]))), init, sum: self.sum }
+        Placed { pins: order.map(|w| w.map(|k| self.wires[k])), init, sum: self.sum }
     }
 }
 
+/// The wires among some pins, each once, in order.
+fn wires_of(pins: &[Net]) -> Vec<u64> {
+    let wires: BTreeSet<u64> = pins.iter().filter_map(|p| if let Net::Wire(n) = p { Some(*n) } else { None }).collect();
+    wires.into_iter().collect()
+}
+
 /// The row of a table whose pins are connected so, where wire k of `wires` has bit k of `values`.
-fn row(pins: &[Net; 4], wires: &[u64], values: u16) -> u16 {
+fn row(pins: &[Net], wires: &[u64], values: u16) -> u16 {
     pins.iter().enumerate().fold(0, |index, (k, pin)| {
         let high = match pin {
             Net::Low => false,
@@ -385,7 +388,8 @@ fn pinning(logic: Logic, pin_of: &[usize]) -> Option<Pinning> {
 
 /// A position with pins.
 struct Placed {
-    pins: [Net; 4],
+    /// Their wires (`None`: high).
+    pins: [Option<u64>; 4],
     init: u16,
     sum: Option<u64>,
 }
@@ -394,11 +398,11 @@ impl Placed {
     /// Makes a carry of what comes from outside, whatever the position before it says.
     fn carry_in(start: Net) -> Placed {
         let (a, init) = match start {
-            Net::Low => (Net::High, 0x0000),
-            Net::High => (Net::High, 0x000f),
-            Net::Wire(_) => (start, 0x000a),
+            Net::Low => (None, 0x0000),
+            Net::High => (None, 0x000f),
+            Net::Wire(n) => (Some(n), 0x000a),
         };
-        Placed { pins: [a, Net::High, Net::High, Net::High], init, sum: None }
+        Placed { pins: [a, None, None, None], init, sum: None }
     }
 
     /// Shows the carry.
@@ -407,30 +411,25 @@ impl Placed {
     }
 
     fn nothing() -> Placed {
-        Placed { pins: [Net::High; 4], init: 0, sum: None }
+        Placed { pins: [None; 4], init: 0, sum: None }
     }
 }
 
 /// Two positions as a cell. An undefined value is how this format says that a pin is not connected.
 fn cell(pair: &[Placed], carry_in: Option<u64>, carry_out: Option<u64>, attributes: &Value) -> Value {
-    let wire = |n: Option<u64>| n.map_or(json!(["x"]), |n| json!([n]));
+    let wire = |n: Option<u64>, without: &str| n.map_or(json!([without]), |n| json!([n]));
     let mut connections = Map::new();
     let mut parameters = Map::new();
     for (half, position) in pair.iter().enumerate() {
         for (pin, to) in PINS.iter().zip(position.pins) {
-            let to = match to {
-                Net::Low => json!(["0"]),
-                Net::High => json!(["1"]),
-                Net::Wire(n) => json!([n]),
-            };
-            connections.insert(format!("{pin}{half}"), to);
+            connections.insert(format!("{pin}{half}"), wire(to, "1"));
         }
-        connections.insert(format!("S{half}"), wire(position.sum));
+        connections.insert(format!("S{half}"), wire(position.sum, "x"));
         parameters.insert(format!("INIT{half}"), json!(format!("{:016b}", position.init)));
         parameters.insert(format!("INJECT1_{half}"), json!("NO"));
     }
-    connections.insert("CIN".into(), wire(carry_in));
-    connections.insert("COUT".into(), wire(carry_out));
+    connections.insert("CIN".into(), wire(carry_in, "x"));
+    connections.insert("COUT".into(), wire(carry_out, "x"));
     let direction = |port: &str| if ["S0", "S1", "COUT"].contains(&port) { "output" } else { "input" };
     let directions: Map<String, Value> = connections.keys().map(|p| (p.clone(), json!(direction(p)))).collect();
     json!({

@@ -15,7 +15,7 @@ use systole_sim::rtl::{self, Build, Rtl};
 use systole_verilator::fpga::{FpgaTool, FpgaTools};
 use systole_verilator::{ModelSpec, Options, Verilator, ensure_folder, vexriscv_verilog};
 
-use super::build::write;
+use super::build::{synthesis_script, write};
 use super::carry;
 use crate::compile::{self, Optimizer};
 use crate::data::Dataset;
@@ -142,11 +142,7 @@ fn netlist(options: &Options, tools: &FpgaTools, rtl: &Build) -> Result<(Build, 
     let mut image = std::fs::read_to_string(&rtl.image).map_err(Error::io("read", &rtl.image))?;
     let words = rtl.machine.firmware_bytes as usize / 4;
     image.extend(std::iter::repeat_n("00000000\n", words.saturating_sub(image.lines().count())));
-    let script = format!(
-        "read_verilog -sv -D SYSTOLE_UNGATED design.v\nread_verilog VexRiscv.v\n\
-         synth_ecp5 -top {} -nowidelut -json netlist.json\n",
-        soc::TOP
-    );
+    let script = synthesis_script(soc::TOP, true);
     let key = {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
