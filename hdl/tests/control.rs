@@ -360,7 +360,7 @@ fn registers() {
     let identity = [
         (regs::MAGIC, regs::MAGIC_VALUE),
         (regs::VERSION, systole_isa::ISA_VERSION),
-        (regs::LANES, 8 | 8 << 8 | 3 << 16),
+        (regs::LANES, 8 | 8 << 8 | 3 << 16 | 2 << 24),
         (regs::HMEM_WORDS, MACHINE.hmem_words),
         (regs::SMEM_WORDS, MACHINE.smem_words),
         (regs::PMEM_WORDS, 3000),

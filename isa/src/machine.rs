@@ -9,6 +9,9 @@ pub struct Machine {
     pub vector_lanes: u32,
     /// L: cycles of the array's adder, 2..=4, by which its rows are skewed. More make a faster clock and slower thin products.
     pub adder_latency: u32,
+    /// Cycles from a read's grant to its data, 2..=4. A large FPGA needs more than two: 3 puts a register between the rows of an
+    /// access and the banks, 4 another one between the banks and whoever asked. Reads and writes stay in order.
+    pub memory_latency: u32,
     /// FP16 elements in `hmem`, both planes together. A multiple of `2 * lanes`.
     pub hmem_words: u32,
     /// FP32 elements in `smem`, both planes together. A multiple of `2 * lanes`.
@@ -33,6 +36,7 @@ impl Machine {
         lanes: 8,
         vector_lanes: 8,
         adder_latency: 3,
+        memory_latency: 2,
         hmem_words: 1 << 17,
         smem_words: 1 << 16,
         mask_bits: 1 << 15,
@@ -46,6 +50,11 @@ impl Machine {
     /// The default machine with another array size; vector lanes follow, up to 8.
     pub const fn with_lanes(lanes: u32) -> Machine {
         Machine { lanes, vector_lanes: if lanes < 8 { lanes } else { 8 }, ..Machine::DEFAULT }
+    }
+
+    /// Lanes and latencies in one word, as register [`crate::regs::LANES`] and the hello say them.
+    pub const fn size_word(&self) -> u32 {
+        self.lanes | self.vector_lanes << 8 | self.adder_latency << 16 | self.memory_latency << 24
     }
 
     /// FP16 elements in one plane of `hmem`.
@@ -69,6 +78,9 @@ impl Machine {
         }
         if self.adder_latency < 2 || self.adder_latency > 4 {
             return Some("the array's adder takes 2, 3 or 4 cycles");
+        }
+        if self.memory_latency < 2 || self.memory_latency > 4 {
+            return Some("the memories answer after 2, 3 or 4 cycles");
         }
         if self.hmem_words == 0 || self.hmem_words % (2 * n) != 0 || self.hmem_words > 1 << 20 {
             return Some("hmem words must be a multiple of 2*lanes, at most 2^20");

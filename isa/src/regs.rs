@@ -24,7 +24,7 @@ pub const MAGIC: u32 = 0x000;
 pub const MAGIC_VALUE: u32 = 0x5453_5953;
 /// [`crate::ISA_VERSION`].
 pub const VERSION: u32 = 0x004;
-/// `lanes | vector_lanes << 8 | adder latency << 16`.
+/// [`crate::machine::Machine::size_word`].
 pub const LANES: u32 = 0x008;
 /// FP16 elements in `hmem`, both planes.
 pub const HMEM_WORDS: u32 = 0x00c;

@@ -111,16 +111,16 @@ fn random_programs_4_lanes() {
     random_programs(SHARED, 1000, 60);
 }
 
-/// The adder's latency changes no bit: the model has none.
+/// The latencies of adder and memories change no bit: the model has none.
 #[test]
-fn random_programs_4_lanes_latency_4() {
-    random_programs(Machine { adder_latency: 4, ..SHARED }, 1100, 24);
+fn random_programs_4_lanes_latencies_4_4() {
+    random_programs(Machine { adder_latency: 4, memory_latency: 4, ..SHARED }, 1100, 24);
 }
 
 #[test]
 #[ignore = "builds another machine"]
-fn random_programs_4_lanes_latency_2() {
-    random_programs(Machine { adder_latency: 2, ..SHARED }, 1200, 24);
+fn random_programs_4_lanes_latencies_2_3() {
+    random_programs(Machine { adder_latency: 2, memory_latency: 3, ..SHARED }, 1200, 24);
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Identity {
         let table = [
             (regs::MAGIC, regs::MAGIC_VALUE),
             (regs::VERSION, ISA_VERSION),
-            (regs::LANES, machine.lanes | machine.vector_lanes << 8 | machine.adder_latency << 16),
+            (regs::LANES, machine.size_word()),
             (regs::HMEM_WORDS, machine.hmem_words),
             (regs::SMEM_WORDS, machine.smem_words),
             (regs::PMEM_WORDS, machine.pmem_words),

@@ -127,6 +127,8 @@ pub struct MatrixEngine {
     s_pc1: DFF<Bits<16>>,
     out_pc1: DFF<Bits<16>>,
     drain: DFF<Bits<8>>,
+    halted: DFF<Bit>,
+    draining: DFF<Bit>,
     tail: DFF<Bits<2>>,
     trapped: DFF<Bit>,
     cause: DFF<Bits<8>>,
@@ -146,7 +148,7 @@ pub struct MatrixEngine {
 impl MatrixEngine {
     /// The matrix engine of `machine`.
     pub fn new(machine: &Machine) -> MatrixEngine {
-        let (n, l) = (machine.lanes as usize, machine.adder_latency as usize);
+        let (n, l, m) = (machine.lanes as usize, machine.adder_latency as usize, machine.memory_latency as usize);
         MatrixEngine {
             clock: Default::default(),
             abort: Default::default(),
@@ -197,15 +199,15 @@ impl MatrixEngine {
             mask_off: Default::default(),
             mask_q: Default::default(),
             issue: Issue::new(machine),
-            loader: Loader::new(n, l),
-            streamer: Streamer::new(n, l),
+            loader: Loader::new(n, l, m),
+            streamer: Streamer::new(n, l, m),
             columns: Columns::new(machine),
             array: SystolicArray::new(n, l),
             epilogue: Epilogue::new(machine),
             skew: (0..n).map(|i| DelayLine::new(i * l + 1)).collect(),
-            info_a: DelayRam::new(p_out(n, l) + n + 1),
-            info_b: DelayRam::new(p_out(n, l) + n + 1),
-            info_c: DelayRam::new(p_out(n, l) + n + 1),
+            info_a: DelayRam::new(p_out(n, l) + n + m - 1),
+            info_b: DelayRam::new(p_out(n, l) + n + m - 1),
+            info_c: DelayRam::new(p_out(n, l) + n + m - 1),
             done: Default::default(),
             started: Default::default(),
             l_taken: Default::default(),
@@ -217,6 +219,8 @@ impl MatrixEngine {
             s_pc1: Default::default(),
             out_pc1: Default::default(),
             drain: Default::default(),
+            halted: Default::default(),
+            draining: Default::default(),
             tail: Default::default(),
             trapped: Default::default(),
             cause: Default::default(),
@@ -240,17 +244,20 @@ impl Logic for MatrixEngine {
     fn update(&mut self) {
         dff_setup!(
             self, clock, done, started, l_taken, s_taken, l_pc, s_pc, out_pc, l_pc1, s_pc1, out_pc1, drain, tail,
-            trapped, cause, info, pc
+            halted, draining, trapped, cause, info, pc
         );
         clock!(self, clock, issue, loader, streamer, columns, array, epilogue, info_a, info_b, info_c);
         // An abort holds everything still until the last wave has left the array.
-        self.clear.next = self.abort.val() | (self.drain.q.val() != 0);
+        self.clear.next = self.abort.val() | self.draining.q.val();
+        self.draining.d.next = self.drain.q.val().get_bits::<7>(1) != 0;
         if self.abort.val() {
             self.drain.d.next = bits::<8>(127);
-        } else if self.drain.q.val() != 0 {
+            self.draining.d.next = true;
+        } else if self.draining.q.val() {
             self.drain.d.next = self.drain.q.val() - 1;
         }
-        self.stop.next = self.clear.val() | self.trapped.q.val();
+        // (a flip-flop of its own: it holds much still)
+        self.stop.next = self.abort.val() | self.halted.q.val();
         self.issue.clear.next = self.stop.val();
         self.loader.clear.next = self.stop.val();
         self.streamer.clear.next = self.stop.val();
@@ -354,7 +361,7 @@ impl Logic for MatrixEngine {
         self.done_count.next = self.done.q.val();
         self.working.next = self.issue.occupied.val() | (self.started.q.val() != self.done.q.val());
         self.busy.next = self.working.val();
-        self.idle.next = !self.working.val() & (self.drain.q.val() == 0) & (self.tail.q.val() == 0);
+        self.idle.next = !self.working.val() & !self.draining.q.val() & (self.tail.q.val() == 0);
         self.stall_wait.next = self.issue.waiting.val();
         self.stall_mem.next =
             (self.loader.req.val() & !self.w_gnt.val()) | (self.streamer.req.val() & !self.x_gnt.val());
@@ -406,5 +413,8 @@ impl Logic for MatrixEngine {
             self.done.d.next = bits::<8>(0);
             self.started.d.next = bits::<8>(0);
         }
+        self.halted.d.next = self.abort.val()
+            | (self.drain.q.val().get_bits::<7>(1) != 0)
+            | (!self.draining.q.val() & (self.trapped.q.val() | self.range_now.val() | self.issue.trap.val()));
     }
 }

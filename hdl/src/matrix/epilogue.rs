@@ -107,6 +107,10 @@ pub struct Epilogue {
     turn_in: RotateUp<1>,
     write3: Signal<Local, Bit>,
     mask_go: Signal<Local, Bit>,
+    bad_write: Vec<DFF<Bit>>,
+    row4: Vec<DFF<Bits<20>>>,
+    enable4: Vec<DFF<Bit>>,
+    bit4: Vec<DFF<Bits<32>>>,
     mask_write: Signal<Local, Bit>,
     mask_read: Signal<Local, Bit>,
     bit_in: Vec<Signal<Local, Bits<32>>>,
@@ -114,12 +118,16 @@ pub struct Epilogue {
     lane16: Vec<Constant<Bits<16>>>,
     shift: Constant<Bits<5>>,
     _n: usize,
+    _early: usize,
+    _early_one: usize,
 }
 
 impl Epilogue {
     /// For `machine`.
     pub fn new(machine: &Machine) -> Epilogue {
         let n = machine.lanes as usize;
+        // as in a plane: a register between address and bank
+        let early = if machine.memory_latency > 2 { n } else { 0 };
         Epilogue {
             clock: Default::default(),
             mute: Default::default(),
@@ -189,6 +197,10 @@ impl Epilogue {
             turn_in: RotateUp::new(n),
             write3: Default::default(),
             mask_go: Default::default(),
+            bad_write: many(early.min(1)),
+            row4: many(early),
+            enable4: many(early),
+            bit4: many(early),
             mask_write: Default::default(),
             mask_read: Default::default(),
             bit_in: many(n),
@@ -196,6 +208,8 @@ impl Epilogue {
             lane16: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             shift: Constant::new(bits(n.ilog2() as u64)),
             _n: n,
+            _early: early,
+            _early_one: early.min(1),
         }
     }
 }
@@ -315,6 +329,21 @@ impl Logic for Epilogue {
                     self.any_bad.next = true;
                     self.bad_lane.next = self.lane16[n - 1 - i].val();
                 }
+            }
+        }
+        for i in 0..self._early_one {
+            self.bad_write[i].clock.next = self.clock.val();
+            self.bad_write[i].d.next = self.mask_write.val() & self.writing.trap.val();
+            for k in 0..self._early {
+                self.row4[k].clock.next = self.clock.val();
+                self.row4[k].d.next = self.writing.row[k].val();
+                self.enable4[k].clock.next = self.clock.val();
+                self.enable4[k].d.next = self.mask_write.val() & self.writing.enable[k].val();
+                self.bit4[k].clock.next = self.clock.val();
+                self.bit4[k].d.next = self.bit_in[k].val();
+                self.mask[k].write_address.next = self.row4[k].q.val();
+                self.mask[k].write_data.next = self.bit4[k].q.val();
+                self.mask[k].write_enable.next = self.enable4[k].q.val() & !self.bad_write[i].q.val();
             }
         }
         self.bad4.d.next = self.any_bad.val() & self.write3.val();

@@ -4,7 +4,7 @@
 //!  n-group ─> m-block ─> k tile ─> n tile ─> [bias] ─> row 0 … N−1
 //!                                               │         │ request (padding rows need none)
 //!            slot timers, occupancy ──> may go ─┘         v
-//!                                     grant ─[1]─[2]─ data ─[3]─> w_we, w_slot, w_data / bias store
+//!                                     grant ─[1]─ … ─[M]─ data ─[M+1]─> w_we, w_slot, w_data / bias store
 //! ```
 //!
 //! A slot is free for row i once the wave that used it has passed that row: its timer counts down from [`timer_start`]
@@ -13,6 +13,7 @@
 //! other at least as fast as the wave comes down, so a wave that starts behind row 0 never overtakes the loader.
 
 use crate::array::{P_IN, W_SLOTS, w_hold};
+use crate::matrix::DelayLine;
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -53,7 +54,7 @@ pub struct Loader {
     pub count: Signal<Out, Bits<5>>,
     /// It is granted.
     pub gnt: Signal<In, Bit>,
-    /// Data, two cycles after the grant.
+    /// Data, M cycles after the grant: [`systole_isa::machine::Machine::memory_latency`].
     pub rdata: Vec<Signal<In, Bits<32>>>,
     /// Write this row's weights.
     pub w_we: Vec<Signal<Out, Bit>>,
@@ -103,6 +104,7 @@ pub struct Loader {
     p1: DFF<Bits<20>>,
     p2: DFF<Bits<20>>,
     p3: DFF<Bits<20>>,
+    way: DelayLine<20>,
     data: Vec<DFF<Bits<16>>>,
     mine: Signal<Local, Bits<8>>,
     may: Signal<Local, Bit>,
@@ -144,11 +146,12 @@ pub struct Loader {
     lane: Vec<Constant<Bits<5>>>,
     id: Vec<Constant<Bits<2>>>,
     _n: usize,
+    _more: usize,
 }
 
 impl Loader {
-    /// For an array of `n` rows and columns.
-    pub fn new(n: usize, l: usize) -> Loader {
+    /// For an array of `n` rows and columns, an adder of `l` cycles and a memory of `m`.
+    pub fn new(n: usize, l: usize, m: usize) -> Loader {
         Loader {
             clock: Default::default(),
             clear: Default::default(),
@@ -208,6 +211,7 @@ impl Loader {
             p1: Default::default(),
             p2: Default::default(),
             p3: Default::default(),
+            way: DelayLine::new(m - 2),
             data: many(n),
             mine: Default::default(),
             may: Default::default(),
@@ -249,6 +253,7 @@ impl Loader {
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             id: (0..4).map(|i| Constant::new(bits(i))).collect(),
             _n: n,
+            _more: m - 2,
         }
     }
 }
@@ -261,6 +266,7 @@ impl Logic for Loader {
         );
         dff_setup!(self, clock, first, in_bias, vec, row, slot, limit, fresh, a_group, a_next, a_k, a_tile, a_row);
         dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3);
+        clock!(self, clock, way);
         self.active.next = self.run.q.val();
         // Slot timers: a closed tile's slot counts down while its wave passes the rows.
         for i in 0..4 {
@@ -486,7 +492,10 @@ impl Logic for Loader {
                 self.p1.d.next = self.token.val() | 0xa0000;
             }
         }
-        self.p2.d.next = self.p1.q.val();
+        self.way.x.next = self.p1.q.val();
+        for k in self._more..(self._more + 1) {
+            self.p2.d.next = self.way.tap[k].val();
+        }
         self.p3.d.next = self.p2.q.val();
         self.bias_we.next = self.p3.q.val().get_bit(19) & self.p3.q.val().get_bit(18);
         self.bias_addr.next = (bit_cast::<20, 2>(self.p3.q.val().get_bits::<2>(15)) << self.bias_shift.val())

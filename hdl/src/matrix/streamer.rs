@@ -1,7 +1,7 @@
 //! Walks the same tiles as the loader, one row of X per cycle, and sends each row's particulars along.
 //!
 //! ```text
-//!  n-group ─> m-block ─> k tile ─> n tile ─> row ── request ── grant ─[1]─[2]─ data, masked to k ─> skew
+//!  n-group ─> m-block ─> k tile ─> n tile ─> row ── request ── grant ─[1]─ … ─[M]─ data, masked to k ─> skew
 //!                                   │                                  │   └─ token: start value, accumulator row
 //!       tile loaded far enough? ────┤                                  └─ info: where the result goes
 //!       previous k tile's sums back? (rows in flight < rows of a k step)
@@ -51,9 +51,9 @@ pub struct Streamer {
     pub count: Signal<Out, Bits<5>>,
     /// It is granted.
     pub gnt: Signal<In, Bit>,
-    /// Data, two cycles after the grant.
+    /// Data, M cycles after the grant: [`systole_isa::machine::Machine::memory_latency`].
     pub rdata: Vec<Signal<In, Bits<32>>>,
-    /// Two cycles after the grant: activations, tag and validity, per row of the array: `valid:1 tag:2 act:16`.
+    /// M cycles after the grant: activations, tag and validity, per row of the array: `valid:1 tag:2 act:16`.
     pub act: Vec<Signal<Out, Bits<19>>>,
     /// With `act`: 7:0 accumulator row, 9:8 start (0 zero, 1 bias, 2 accumulator), 10 valid, 12:11 slot, 25:18 row in the
     /// block, 26 bias per row.
@@ -108,6 +108,7 @@ pub struct Streamer {
     step_rows: DFF<Bits<10>>,
     p1: DFF<Bits<32>>,
     p2: DFF<Bits<32>>,
+    way: DelayLine<32>,
     a1: DFF<Bits<32>>,
     b1: DFF<Bits<32>>,
     c1: DFF<Bits<32>>,
@@ -153,11 +154,12 @@ pub struct Streamer {
     lane: Vec<Constant<Bits<5>>>,
     _n: usize,
     _land: usize,
+    _more: usize,
 }
 
 impl Streamer {
     /// For an array of `n` rows and columns.
-    pub fn new(n: usize, l: usize) -> Streamer {
+    pub fn new(n: usize, l: usize, m: usize) -> Streamer {
         Streamer {
             clock: Default::default(),
             clear: Default::default(),
@@ -223,6 +225,7 @@ impl Streamer {
             step_rows: Default::default(),
             p1: Default::default(),
             p2: Default::default(),
+            way: DelayLine::new(m - 2),
             a1: Default::default(),
             b1: Default::default(),
             c1: Default::default(),
@@ -268,6 +271,7 @@ impl Streamer {
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             _n: n,
             _land: period(n, l) - 1,
+            _more: m - 2,
         }
     }
 }
@@ -293,11 +297,11 @@ impl Logic for Streamer {
             mask_shift
         );
         dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, p1, p2, a1, b1, c1);
-        clock!(self, clock, landing);
+        clock!(self, clock, landing, way);
         self.active.next = self.run.q.val();
         // May a row go?
         self.landing.x.next = self.go.val().into();
-        // Weights and activations are both presented three cycles after their request: a wave may follow row 0 of its tile by
+        // Weights and activations are both presented M + 1 cycles after their request: a wave may follow row 0 of its tile by
         // one cycle (`W_LAT`).
         self.ready.next = self.opened.val();
         self.landed.next = false;
@@ -547,7 +551,10 @@ impl Logic for Streamer {
         self.info_a.next = self.a1.q.val();
         self.info_b.next = self.b1.q.val();
         self.info_c.next = self.c1.q.val();
-        self.p2.d.next = self.p1.q.val();
+        self.way.x.next = self.p1.q.val();
+        for k in self._more..(self._more + 1) {
+            self.p2.d.next = self.way.tap[k].val();
+        }
         self.token.next = self.p2.q.val();
         for i in 0..self._n {
             // Lanes beyond k stream +0.

@@ -15,6 +15,10 @@
 //! `1 + q·N`: then lane i always falls into bank `(address + i) mod N`, so no two lanes collide, and its row is
 //! `(address + i) / N + i·q`.
 //!
+//! Shown is a latency of two cycles. A machine may have three or four ([`systole_isa::machine::Machine::memory_latency`]): the
+//! plane then ends the address path, and with four also the way back, in a register of its own. Order is the same, since reads
+//! and writes pass the first together.
+//!
 //! A read granted in a later cycle than a write sees what was written; a read granted in the same cycle as a write to
 //! the same element is a race of the program (it sees the old value in simulation, on an FPGA it is undefined).
 
@@ -32,8 +36,6 @@ pub use rotate::{RotateDown, RotateUp};
 pub use search::RangeSearch;
 pub use system::{MemorySystem, read, write};
 
-/// Cycles from a read's grant to its data.
-pub const READ_LATENCY: usize = 2;
 /// Width of `count`: enough for sixteen lanes.
 pub const COUNT_BITS: usize = 5;
 

@@ -6,9 +6,14 @@ use rust_hdl_widgets::prelude::*;
 
 /// ```text
 ///  cycle 0      cycle 1                          cycle 2
-///  read  ─reg─> AddressUnit ─> bank read ─reg──> rotate back ─> rdata (lane order)
-///  write ─reg─> AddressUnit ─> bank write (data rotated to banks; nothing if a lane is out of range)
+///  read  ─reg─> AddressUnit ──┬─> bank read ─reg──> rotate back ──┬─> rdata (lane order)
+///  write ─reg─> AddressUnit ──┴─> bank write (data rotated to     │
+///                   │         │   banks; nothing if a lane        │
+///                   │         │   is out of range)                │
+///                 trap     latency 3: a register here    latency 4: and here
 /// ```
+///
+/// Whether an access is out of range is said two cycles after it at every latency.
 #[derive(LogicBlock)]
 pub struct Plane {
     /// Clock.
@@ -23,7 +28,7 @@ pub struct Plane {
     pub read_bcast: Signal<In, Bit>,
     /// Enabled lanes.
     pub read_count: Signal<In, Bits<5>>,
-    /// Data, two cycles later.
+    /// Data, `latency` cycles later.
     pub rdata: Vec<Signal<Out, Bits<32>>>,
     /// The read of two cycles ago is out of range.
     pub read_trap: Signal<Out, Bit>,
@@ -71,13 +76,27 @@ pub struct Plane {
     turn_back: RotateDown<32>,
     turn_in: RotateUp<32>,
     bank: Vec<Bank>,
+    line: Vec<Signal<Local, Bits<32>>>,
+    row_r: Vec<DFF<Bits<20>>>,
+    phase_r: Vec<DFF<Bits<4>>>,
+    bcast_r: Vec<DFF<Bit>>,
+    row_w: Vec<DFF<Bits<20>>>,
+    enable_w: Vec<DFF<Bit>>,
+    data_w: Vec<DFF<Bits<32>>>,
+    back: Vec<DFF<Bits<32>>>,
     _n: usize,
     _v: usize,
+    _early: usize,
+    _early_one: usize,
+    _late: usize,
 }
 
 impl Plane {
-    /// A plane of `n` banks, `words` elements of `width` bits; broadcasts reach the first `v` lanes.
-    pub fn new(n: usize, v: usize, words: usize, width: usize) -> Plane {
+    /// A plane of `n` banks, `words` elements of `width` bits, read in `latency` cycles; broadcasts reach the first `v` lanes.
+    pub fn new(n: usize, v: usize, words: usize, width: usize, latency: usize) -> Plane {
+        // lanes with a register between address and bank, and with one between bank and reader
+        let early = if latency > 2 { n } else { 0 };
+        let late = if latency > 3 { n } else { 0 };
         Plane {
             clock: Default::default(),
             read: Default::default(),
@@ -121,8 +140,19 @@ impl Plane {
             turn_back: RotateDown::new(n),
             turn_in: RotateUp::new(n),
             bank: (0..n).map(|_| Bank::new(words / n, width)).collect(),
+            line: many(n),
+            row_r: many(early),
+            phase_r: many(early.min(1)),
+            bcast_r: many(early.min(1)),
+            row_w: many(early),
+            enable_w: many(early),
+            data_w: many(early),
+            back: many(late),
             _n: n,
             _v: v,
+            _early: early,
+            _early_one: early.min(1),
+            _late: late,
         }
     }
 }
@@ -188,12 +218,50 @@ impl Logic for Plane {
             self.bank[i].write_data.next = self.turn_in.y[i].val();
             self.bank[i].write_enable.next = self.w_go.val() & self.w_unit.enable[i].val();
             self.turn_back.x[i].next = self.bank[i].read_data.val();
-            self.rdata[i].next = self.turn_back.y[i].val();
+            self.line[i].next = self.turn_back.y[i].val();
         }
         for i in 0..self._v {
             if self.r_bcast2.q.val() {
-                self.rdata[i].next = self.turn_back.y[0].val();
+                self.line[i].next = self.turn_back.y[0].val();
             }
+        }
+        for i in 0..self._early_one {
+            self.phase_r[i].clock.next = self.clock.val();
+            self.phase_r[i].d.next = self.r_phase2.q.val();
+            self.turn_back.by.next = self.phase_r[i].q.val();
+            self.bcast_r[i].clock.next = self.clock.val();
+            self.bcast_r[i].d.next = self.r_bcast2.q.val();
+            for k in 0..self._n {
+                self.line[k].next = self.turn_back.y[k].val();
+            }
+            for k in 0..self._v {
+                if self.bcast_r[i].q.val() {
+                    self.line[k].next = self.turn_back.y[0].val();
+                }
+            }
+        }
+        for i in 0..self._early {
+            self.row_r[i].clock.next = self.clock.val();
+            self.row_r[i].d.next = self.r_unit.row[i].val();
+            self.bank[i].read_address.next = self.row_r[i].q.val();
+            self.row_w[i].clock.next = self.clock.val();
+            self.row_w[i].d.next = self.w_unit.row[i].val();
+            self.bank[i].write_address.next = self.row_w[i].q.val();
+            self.data_w[i].clock.next = self.clock.val();
+            self.data_w[i].d.next = self.turn_in.y[i].val();
+            self.bank[i].write_data.next = self.data_w[i].q.val();
+            self.enable_w[i].clock.next = self.clock.val();
+            self.enable_w[i].d.next = self.w_valid.q.val() & self.w_unit.enable[i].val();
+            // the range is known a cycle after the rows
+            self.bank[i].write_enable.next = self.enable_w[i].q.val() & !self.w_bad2.q.val();
+        }
+        for i in 0..self._n {
+            self.rdata[i].next = self.line[i].val();
+        }
+        for i in 0..self._late {
+            self.back[i].clock.next = self.clock.val();
+            self.back[i].d.next = self.line[i].val();
+            self.rdata[i].next = self.back[i].q.val();
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct MemorySystem {
     pub r_count: Vec<Signal<In, Bits<5>>>,
     /// Granted in this cycle.
     pub r_gnt: Vec<Signal<Out, Bit>>,
-    /// Data, [`super::READ_LATENCY`] cycles after the grant.
+    /// Data, [`Machine::memory_latency`] cycles after the grant.
     pub rdata: Vec<Signal<Out, Bits<32>>>,
     /// The read granted two cycles ago is out of range.
     pub r_trap: Vec<Signal<Out, Bit>>,
@@ -103,6 +103,8 @@ pub struct MemorySystem {
     gnt1: Vec<DFF<Bit>>,
     from1: Vec<DFF<Bits<2>>>,
     from2: Vec<DFF<Bits<2>>>,
+    older: Vec<DFF<Bits<2>>>,
+    source: Vec<Signal<Local, Bits<2>>>,
     w_gnt1: Vec<DFF<Bit>>,
     w_from1: Vec<DFF<Bits<2>>>,
     w_from2: Vec<DFF<Bits<2>>>,
@@ -117,6 +119,8 @@ pub struct MemorySystem {
     _n: usize,
     _r: usize,
     _w: usize,
+    _more: usize,
+    _more_one: usize,
 }
 
 impl MemorySystem {
@@ -126,8 +130,10 @@ impl MemorySystem {
         let (r, w) = (read::CLIENTS, write::CLIENTS);
         // only the vector engine broadcasts
         let v = machine.vector_lanes as usize;
-        let half = || Plane::new(n, v, machine.hmem_plane() as usize, 16);
-        let single = || Plane::new(n, v, machine.smem_plane() as usize, 32);
+        let latency = machine.memory_latency as usize;
+        let more = latency - 2;
+        let half = || Plane::new(n, v, machine.hmem_plane() as usize, 16, latency);
+        let single = || Plane::new(n, v, machine.smem_plane() as usize, 32, latency);
         MemorySystem {
             clock: Default::default(),
             r_req: many(r),
@@ -166,6 +172,8 @@ impl MemorySystem {
             gnt1: many(r),
             from1: many(r),
             from2: many(r),
+            older: many(more * r),
+            source: many(r),
             w_gnt1: many(w),
             w_from1: many(w),
             w_from2: many(w),
@@ -180,6 +188,8 @@ impl MemorySystem {
             _n: n,
             _r: r,
             _w: w,
+            _more: more,
+            _more_one: more.min(1),
         }
     }
 }
@@ -225,15 +235,27 @@ impl Logic for MemorySystem {
                         }
                         self.gnt2[c].clock.next = self.clock.val();
                         self.gnt2[c].d.next = self.gnt1[c].q.val();
+                        // the plane whose data come now
+                        self.source[c].next = self.from2[c].q.val();
+                        for k in 0..self._more_one {
+                            self.older[k * r + c].d.next = self.from2[c].q.val();
+                        }
+                        for k in 1..self._more {
+                            self.older[k * r + c].d.next = self.older[(k - 1) * r + c].q.val();
+                        }
+                        for k in 0..self._more {
+                            self.older[k * r + c].clock.next = self.clock.val();
+                            self.source[c].next = self.older[k * r + c].q.val();
+                        }
                         for i in 0..self._n {
                             self.rdata[c * n + i].next = self.plane[0].rdata[i].val();
-                            if self.from2[c].q.val() == 1 {
+                            if self.source[c].val() == 1 {
                                 self.rdata[c * n + i].next = self.plane[1].rdata[i].val();
                             }
-                            if self.from2[c].q.val() == 2 {
+                            if self.source[c].val() == 2 {
                                 self.rdata[c * n + i].next = self.plane[2].rdata[i].val();
                             }
-                            if self.from2[c].q.val() == 3 {
+                            if self.source[c].val() == 3 {
                                 self.rdata[c * n + i].next = self.plane[3].rdata[i].val();
                             }
                         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  to memory:  RX ring --words--> queue (4) --element--> [bytes to FP16] --> out --> mv_w or program memory
 //!                                   fill value -------------------------^
-//!  to ring:    mv_r or program memory --> (2 cycles) --> gather --> queue (4) --> TX ring
+//!  to ring:    mv_r (M cycles) or program memory (2) --> gather --> queue (4) --> TX ring
 //!
 //!            start, sizes not zero             last element passed         queue, pipeline and `out` empty
 //!   +------+ ---------------------> +--------+ ------------------> +-------+ --------------------> Idle
@@ -22,6 +22,7 @@ pub mod limits;
 pub mod to_half;
 
 use crate::control::memory::LutRam;
+use crate::memory::many;
 use limits::Limits;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -81,7 +82,7 @@ pub struct Mover {
     pub r_smem: Signal<Out, Bit>,
     /// Its address.
     pub r_addr: Signal<Out, Bits<20>>,
-    /// Granted; the element comes two cycles later.
+    /// Granted; the element comes M cycles later: [`Machine::memory_latency`].
     pub r_gnt: Signal<In, Bit>,
     /// Lane 0 of the plane that was read.
     pub r_rdata: Signal<In, Bits<32>>,
@@ -144,12 +145,10 @@ pub struct Mover {
     out_address: DFF<Bits<20>>,
     out_data: DFF<Bits<32>>,
 
-    first: DFF<Bit>,
-    first_zero: DFF<Bit>,
-    first_last: DFF<Bit>,
-    second: DFF<Bit>,
-    second_zero: DFF<Bit>,
-    second_last: DFF<Bit>,
+    /// Elements on their way, a stage a cycle: bit 0 there is one, bit 1 it does not exist, bit 2 it is the last.
+    way: Vec<DFF<Bits<3>>>,
+    /// Elements, or words of the ring, that were asked for and have not come.
+    in_flight: DFF<Bits<3>>,
     from_program: DFF<Bits<32>>,
     low_half: DFF<Bits<16>>,
     have_low: DFF<Bit>,
@@ -178,7 +177,10 @@ pub struct Mover {
     available: Signal<Local, Bit>,
     out_free: Signal<Local, Bit>,
     waiting: Signal<Local, Bits<3>>,
-    in_flight: Signal<Local, Bits<3>>,
+    departing: Signal<Local, Bits<3>>,
+    landing: Signal<Local, Bits<3>>,
+    asked: Signal<Local, Bit>,
+    came: Signal<Local, Bit>,
     room: Signal<Local, Bit>,
     push: Signal<Local, Bit>,
     pop: Signal<Local, Bit>,
@@ -187,12 +189,14 @@ pub struct Mover {
     read_taken: Signal<Local, Bit>,
     gotten: Signal<Local, Bits<32>>,
     ring_next: Signal<Local, Bits<16>>,
+    _m: usize,
 }
 
 impl Mover {
     /// The mover of `machine`.
     pub fn new(machine: &Machine) -> Self {
-        Mover { limits: Limits::new(machine), ..Default::default() }
+        let m = machine.memory_latency as usize;
+        Mover { limits: Limits::new(machine), way: many(m), _m: m, ..Default::default() }
     }
 }
 
@@ -228,12 +232,7 @@ impl Logic for Mover {
             out_valid,
             out_address,
             out_data,
-            first,
-            first_zero,
-            first_last,
-            second,
-            second_zero,
-            second_last,
+            in_flight,
             from_program,
             low_half,
             have_low
@@ -305,16 +304,7 @@ impl Logic for Mover {
         self.pm_wdata.next = self.out_data.q.val();
 
         // Memory to ring: requests while the queue has room for all that is on its way.
-        self.in_flight.next = bits::<3>(0);
-        if self.first.q.val() & self.second.q.val() {
-            self.in_flight.next = bits::<3>(2);
-        } else if self.first.q.val() | self.second.q.val() {
-            self.in_flight.next = bits::<3>(1);
-        }
-        if self.arriving.q.val() {
-            self.in_flight.next = bits::<3>(1);
-        }
-        self.waiting.next = self.fill_level.q.val() + self.in_flight.val();
+        self.waiting.next = self.fill_level.q.val() + self.in_flight.q.val();
         self.room.next = self.waiting.val() < 4;
         self.read_ok.next = self.moving.val() & self.to_ring.q.val() & self.room.val();
         self.r_req.next = self.read_ok.val() & self.exists.val() & !self.in_program.q.val();
@@ -326,17 +316,29 @@ impl Logic for Mover {
             & (!self.exists.val()
                 | (self.r_gnt.val() & !self.in_program.q.val())
                 | (self.pm_gnt.val() & self.in_program.q.val()));
-        self.first.d.next = self.read_taken.val();
-        self.first_zero.d.next = !self.exists.val();
-        self.first_last.d.next = self.ends.val();
-        self.second.d.next = self.first.q.val();
-        self.second_zero.d.next = self.first_zero.q.val();
-        self.second_last.d.next = self.first_last.q.val();
-        if self.first.q.val() & self.in_program.q.val() {
+        self.departing.next = bit_cast::<3, 1>(self.read_taken.val().into())
+            | (bit_cast::<3, 1>((!self.exists.val()).into()) << 1)
+            | (bit_cast::<3, 1>(self.ends.val().into()) << 2);
+        self.way[0].d.next = self.departing.val();
+        for i in 1..self._m {
+            self.way[i].d.next = self.way[i - 1].q.val();
+        }
+        for i in 0..self._m {
+            self.way[i].clock.next = self.clock.val();
+            self.landing.next = self.way[i].q.val();
+        }
+        if self.in_program.q.val() {
+            // Program memory answers after two: what has landed there does not go on.
+            self.landing.next = self.way[1].q.val();
+            for i in 2..self._m {
+                self.way[i].d.next = bits::<3>(0);
+            }
+        }
+        if self.way[0].q.val().get_bit(0) & self.in_program.q.val() {
             self.from_program.d.next = self.pm_rdata.val();
         }
         self.gotten.next = self.r_rdata.val();
-        if self.second_zero.q.val() {
+        if self.landing.val().get_bit(1) {
             self.gotten.next = bits::<32>(0);
         } else if self.in_program.q.val() {
             self.gotten.next = self.from_program.q.val();
@@ -345,7 +347,7 @@ impl Logic for Mover {
         // The queue's input: a word of the ring, a gathered pair of halves, or a word of memory.
         self.push.next = self.arriving.q.val();
         self.pushed.next = self.rx_rdata.val();
-        if self.second.q.val() {
+        if self.landing.val().get_bit(0) {
             self.push.next = true;
             self.pushed.next = self.gotten.val();
             if !self.in_smem.q.val() & !self.in_program.q.val() {
@@ -354,10 +356,10 @@ impl Logic for Mover {
                         | bit_cast::<32, 16>(self.low_half.q.val());
                     self.have_low.d.next = false;
                 } else {
-                    self.push.next = self.second_last.q.val();
+                    self.push.next = self.landing.val().get_bit(2);
                     self.pushed.next = bit_cast::<32, 16>(self.gotten.val().get_bits::<16>(0));
                     self.low_half.d.next = self.gotten.val().get_bits::<16>(0);
-                    self.have_low.d.next = !self.second_last.q.val();
+                    self.have_low.d.next = !self.landing.val().get_bit(2);
                 }
             }
         }
@@ -374,6 +376,14 @@ impl Logic for Mover {
         self.tx_addr.next = self.ring_at.q.val() & self.limits.tx_mask.val();
         self.tx_wdata.next = self.queue.read_data.val();
         self.ring_next.next = self.ring_at.q.val() + 4;
+        self.asked.next = self.read_taken.val() | (self.rx_req.val() & self.rx_gnt.val());
+        self.came.next = self.landing.val().get_bit(0) | self.arriving.q.val();
+        if self.asked.val() & !self.came.val() {
+            self.in_flight.d.next = self.in_flight.q.val() + 1;
+        }
+        if self.came.val() & !self.asked.val() {
+            self.in_flight.d.next = self.in_flight.q.val() - 1;
+        }
         if (self.rx_req.val() & self.rx_gnt.val()) | (self.tx_req.val() & self.tx_gnt.val()) {
             self.ring_at.d.next = self.ring_next.val();
         }
@@ -394,9 +404,7 @@ impl Logic for Mover {
 
         // From element to element.
         self.step.next = self.take.val() | self.read_taken.val();
-        self.drained.next = !self.first.q.val()
-            & !self.second.q.val()
-            & !self.arriving.q.val()
+        self.drained.next = (self.in_flight.q.val() == 0)
             & !self.out_valid.q.val()
             & (!self.to_ring.q.val() | (self.fill_level.q.val() == 0));
         if self.step.val() {
@@ -507,8 +515,10 @@ impl Logic for Mover {
         if self.abort.val() {
             self.state.d.next = State::Idle;
             self.out_valid.d.next = false;
-            self.first.d.next = false;
-            self.second.d.next = false;
+            for i in 0..self._m {
+                self.way[i].d.next = bits::<3>(0);
+            }
+            self.in_flight.d.next = bits::<3>(0);
             self.arriving.d.next = false;
         }
     }

@@ -114,7 +114,7 @@ impl Soc {
             matrix_gate: Default::default(),
             matrix: MatrixEngine::new(machine),
             vector_gate: Default::default(),
-            vector: VectorEngine::new(n, v),
+            vector: VectorEngine::new(n, v, machine.memory_latency as usize),
             memory: MemorySystem::new(machine),
             mem_trap: Default::default(),
             read_pc1: Default::default(),

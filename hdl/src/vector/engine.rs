@@ -141,8 +141,8 @@ pub struct VectorEngine {
 }
 
 impl VectorEngine {
-    /// For N memory banks and V ≤ N lanes, both powers of two.
-    pub fn new(n: usize, v: usize) -> VectorEngine {
+    /// For N memory banks that answer after M cycles, and V ≤ N lanes, both powers of two.
+    pub fn new(n: usize, v: usize, m: usize) -> VectorEngine {
         assert!(n.is_power_of_two() && v.is_power_of_two() && v <= n && n <= 16);
         VectorEngine {
             clock: Default::default(),
@@ -191,7 +191,7 @@ impl VectorEngine {
             read_pc: Default::default(),
             write_pc: Default::default(),
             issue: Issue::new(n),
-            reader: (0..3).map(|_| Reader::new(n, v)).collect(),
+            reader: (0..3).map(|_| Reader::new(n, v, m)).collect(),
             execute: Execute::new(v),
             writer: Writer::new(n, v),
             lane: many(v),

@@ -1,12 +1,12 @@
 //! One read client: requests the vectors of a source operand ahead of the lanes, and keeps the pointers of their queue.
 //!
 //! ```text
-//!  start ──> Walk ──> req ──gnt──> [1] ──> [2] push ──> queue (LaneRam per lane) ──> pop
+//!  start ──> Walk ──> req ──gnt──> [1] ──> … ──> [M] push ──> queue (LaneRam per lane) ──> pop
 //! ```
 //!
 //! A slot of the queue is taken with the grant and free again with the pop.
 
-use super::Walk;
+use super::{Walk, many};
 use crate::comment;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -67,8 +67,8 @@ pub struct Reader {
     cols_left: DFF<Bits<16>>,
     rows_left: DFF<Bits<16>>,
     used: DFF<Bits<5>>,
-    push_1: DFF<Bit>,
-    push_2: DFF<Bit>,
+    coming: Vec<DFF<Bit>>,
+    arrives: Signal<Local, Bit>,
     tail_q: DFF<Bits<5>>,
     head_q: DFF<Bits<5>>,
     request: Signal<Local, Bit>,
@@ -76,11 +76,12 @@ pub struct Reader {
     row_end: Signal<Local, Bit>,
     fewer: Signal<Local, Bits<16>>,
     lanes: Constant<Bits<16>>,
+    _m: usize,
 }
 
 impl Reader {
-    /// For N banks and V lanes.
-    pub fn new(n: usize, v: usize) -> Reader {
+    /// For N banks that answer after M cycles, and V lanes.
+    pub fn new(n: usize, v: usize, m: usize) -> Reader {
         Reader {
             clock: Default::default(),
             abort: Default::default(),
@@ -113,8 +114,8 @@ impl Reader {
             cols_left: Default::default(),
             rows_left: Default::default(),
             used: Default::default(),
-            push_1: Default::default(),
-            push_2: Default::default(),
+            coming: many(m),
+            arrives: Default::default(),
             tail_q: Default::default(),
             head_q: Default::default(),
             request: Default::default(),
@@ -122,6 +123,7 @@ impl Reader {
             row_end: Default::default(),
             fewer: Default::default(),
             lanes: Constant::new(bits(v as u64)),
+            _m: m,
         }
     }
 }
@@ -130,10 +132,7 @@ impl Logic for Reader {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module vector_reader");
-        dff_setup!(
-            self, clock, going, hold, smem_q, recurrent, cols, cols_left, rows_left, used, push_1, push_2, tail_q,
-            head_q
-        );
+        dff_setup!(self, clock, going, hold, smem_q, recurrent, cols, cols_left, rows_left, used, tail_q, head_q);
         clock!(self, clock, walk);
         self.request.next = self.going.q.val() & !self.hold.q.val() & !self.used.q.val().get_bit(4);
         self.granted.next = self.request.val() & self.gnt.val();
@@ -169,9 +168,15 @@ impl Logic for Reader {
             self.hold.d.next = false;
         }
 
-        self.push_1.d.next = self.granted.val();
-        self.push_2.d.next = self.push_1.q.val();
-        if self.push_2.q.val() {
+        self.coming[0].d.next = self.granted.val();
+        for i in 1..self._m {
+            self.coming[i].d.next = self.coming[i - 1].q.val();
+        }
+        for i in 0..self._m {
+            self.coming[i].clock.next = self.clock.val();
+            self.arrives.next = self.coming[i].q.val();
+        }
+        if self.arrives.val() {
             self.tail_q.d.next = self.tail_q.q.val() + 1;
         }
         if self.pop.val() {
@@ -186,8 +191,9 @@ impl Logic for Reader {
             self.going.d.next = false;
             self.hold.d.next = false;
             self.used.d.next = bits::<5>(0);
-            self.push_1.d.next = false;
-            self.push_2.d.next = false;
+            for i in 0..self._m {
+                self.coming[i].d.next = false;
+            }
             self.tail_q.d.next = bits::<5>(0);
             self.head_q.d.next = bits::<5>(0);
         }
@@ -202,7 +208,7 @@ impl Logic for Reader {
             self.count.next = self.lanes.val().get_bits::<5>(0);
         }
         self.active.next = self.going.q.val();
-        self.push.next = self.push_2.q.val();
+        self.push.next = self.arrives.val();
         self.tail.next = self.tail_q.q.val().get_bits::<4>(0);
         self.head.next = self.head_q.q.val().get_bits::<4>(0);
         self.avail.next = self.tail_q.q.val() != self.head_q.q.val();

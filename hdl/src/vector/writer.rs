@@ -7,7 +7,8 @@
 //! ```
 //!
 //! FP16 results arrive two cycles after the FP32 results of the same vector, so the two queues have their own ends and one
-//! common head; the end of the FP16 queue may lie behind the head while an instruction wants no FP16.
+//! common head; the end of the FP16 queue may lie behind the head while an instruction wants no FP16. Whether a queue holds the
+//! oldest result is a flip-flop: everything that a result does in a cycle waits for it.
 
 use super::{LaneRam, Walk, many};
 use crate::comment;
@@ -131,11 +132,16 @@ pub struct Writer {
     half_note: Signal<Local, Bits<32>>,
     note: Signal<Local, Bits<32>>,
     half_head: Signal<Local, Bits<32>>,
-    half_gap: Signal<Local, Bits<6>>,
+    half_apart: DFF<Bit>,
     single_there: Signal<Local, Bit>,
     half_there: Signal<Local, Bit>,
-    half_kept: Signal<Local, Bit>,
-    single_kept: Signal<Local, Bit>,
+    half_kept: DFF<Bit>,
+    single_kept: DFF<Bit>,
+    single_end_then: Signal<Local, Bits<6>>,
+    half_end_then: Signal<Local, Bits<6>>,
+    head_then: Signal<Local, Bits<6>>,
+    half_gap: Signal<Local, Bits<6>>,
+    half_gap_gone: Signal<Local, Bits<6>>,
     avail: Signal<Local, Bit>,
     wants: Vec<Signal<Local, Bit>>,
     request: Vec<Signal<Local, Bit>>,
@@ -239,11 +245,16 @@ impl Writer {
             half_note: Default::default(),
             note: Default::default(),
             half_head: Default::default(),
-            half_gap: Default::default(),
+            half_apart: Default::default(),
             single_there: Default::default(),
             half_there: Default::default(),
             half_kept: Default::default(),
             single_kept: Default::default(),
+            single_end_then: Default::default(),
+            half_end_then: Default::default(),
+            head_then: Default::default(),
+            half_gap: Default::default(),
+            half_gap_gone: Default::default(),
             avail: Default::default(),
             wants: many(2),
             request: many(2),
@@ -303,7 +314,10 @@ impl Logic for Writer {
             lane_q,
             inner_q,
             base_q,
-            single_q
+            single_q,
+            half_apart,
+            half_kept,
+            single_kept
         );
         clock!(self, clock, single_notes, half_notes);
 
@@ -378,17 +392,14 @@ impl Logic for Writer {
         self.half_notes.read_address.next = self.head_q.q.val().get_bits::<4>(0);
 
         // The oldest result.
-        self.single_kept.next = self.single_end.q.val() != self.head_q.q.val();
-        self.half_gap.next = self.half_end.q.val() - self.head_q.q.val();
-        self.half_kept.next = (self.half_gap.val() != 0) & !self.half_gap.val().get_bit(5);
-        self.single_there.next = self.single_kept.val() | self.single_valid.val();
-        self.half_there.next = self.half_kept.val() | (self.half_valid.val() & (self.half_gap.val() == 0));
+        self.single_there.next = self.single_kept.q.val() | self.single_valid.val();
+        self.half_there.next = self.half_kept.q.val() | (self.half_valid.val() & !self.half_apart.q.val());
         self.note.next = self.single_note.val();
-        if self.single_kept.val() {
+        if self.single_kept.q.val() {
             self.note.next = self.single_notes.read_data.val();
         }
         self.half_head.next = self.half_note.val();
-        if self.half_kept.val() {
+        if self.half_kept.q.val() {
             self.half_head.next = self.half_notes.read_data.val();
         }
         self.wants[0].next = !self.kind.q.val().get_bit(1);
@@ -492,21 +503,34 @@ impl Logic for Writer {
         self.flag_pc.next = self.flag_pc_q.q.val();
         self.flag_addr.next = self.bad_addr.val();
 
-        // Queues.
+        // Queues. That a result leaves is known last, so both cases are ready beside.
+        self.single_end_then.next = self.single_end.q.val();
         if self.single_valid.val() {
-            self.single_end.d.next = self.single_end.q.val() + 1;
+            self.single_end_then.next = self.single_end.q.val() + 1;
         }
+        self.half_end_then.next = self.half_end.q.val();
         if self.half_valid.val() {
-            self.half_end.d.next = self.half_end.q.val() + 1;
+            self.half_end_then.next = self.half_end.q.val() + 1;
         }
+        self.single_end.d.next = self.single_end_then.val();
+        self.half_end.d.next = self.half_end_then.val();
+        self.head_then.next = self.head_q.q.val() + 1;
+        self.half_gap.next = self.half_end_then.val() - self.head_q.q.val();
+        self.half_gap_gone.next = self.half_end_then.val() - self.head_then.val();
+        self.single_kept.d.next = self.single_end_then.val() != self.head_q.q.val();
+        self.half_apart.d.next = self.half_gap.val() != 0;
+        self.half_kept.d.next = (self.half_gap.val() != 0) & !self.half_gap.val().get_bit(5);
         if self.gone.val() {
-            self.head_q.d.next = self.head_q.q.val() + 1;
+            self.head_q.d.next = self.head_then.val();
+            self.single_kept.d.next = self.single_end_then.val() != self.head_then.val();
+            self.half_apart.d.next = self.half_gap_gone.val() != 0;
+            self.half_kept.d.next = (self.half_gap_gone.val() != 0) & !self.half_gap_gone.val().get_bit(5);
         }
         self.single_tail.next = self.single_end.q.val().get_bits::<4>(0);
         self.half_tail.next = self.half_end.q.val().get_bits::<4>(0);
         self.head.next = self.head_q.q.val().get_bits::<4>(0);
-        self.single_queued.next = self.single_kept.val();
-        self.half_queued.next = self.half_kept.val();
+        self.single_queued.next = self.single_kept.q.val();
+        self.half_queued.next = self.half_kept.q.val();
         self.busy.next = self.valid.q.val() | self.next_valid.q.val();
 
         if self.abort.val() {
@@ -515,6 +539,9 @@ impl Logic for Writer {
             self.single_end.d.next = bits::<6>(0);
             self.half_end.d.next = bits::<6>(0);
             self.head_q.d.next = bits::<6>(0);
+            self.single_kept.d.next = false;
+            self.half_apart.d.next = false;
+            self.half_kept.d.next = false;
             self.done_q.d.next = bits::<8>(0);
             self.flag_q.d.next = bits::<4>(0);
         }

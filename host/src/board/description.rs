@@ -135,8 +135,10 @@ impl Pins {
 struct Sizes {
     lanes: u32,
     vector_lanes: u32,
-    #[serde(default = "usual_latency")]
+    #[serde(default = "usual_adder")]
     adder_latency: u32,
+    #[serde(default = "usual_memory")]
+    memory_latency: u32,
     hmem_words: u32,
     smem_words: u32,
     mask_bits: u32,
@@ -147,8 +149,12 @@ struct Sizes {
     tx_ring_bytes: u32,
 }
 
-fn usual_latency() -> u32 {
+fn usual_adder() -> u32 {
     Machine::DEFAULT.adder_latency
+}
+
+fn usual_memory() -> u32 {
+    Machine::DEFAULT.memory_latency
 }
 
 /// How a board shows itself on USB.
@@ -292,6 +298,7 @@ impl Board {
             lanes: s.lanes,
             vector_lanes: s.vector_lanes,
             adder_latency: s.adder_latency,
+            memory_latency: s.memory_latency,
             hmem_words: s.hmem_words,
             smem_words: s.smem_words,
             mask_bits: s.mask_bits,

@@ -45,13 +45,15 @@ pub struct Cost {
     pub adder_latency: u64,
     /// From the last array row to a re-injectable partial sum, beyond N·L.
     pub reinject: u64,
+    /// Cycles that a read takes beyond two.
+    pub memory: u64,
     /// From hand-over to the first weight read, plus from the last sum to its write, beyond N·L and the two skews of N.
     pub matrix_latency: u64,
     /// Cycles between the last streamed row of a product and the first of the next.
     pub matrix_gap: u64,
     /// Issue cycles of a vector instruction beyond one per vector.
     pub vector_gap: u64,
-    /// From the last vector issued to its result's write.
+    /// From the last vector read to its result's write.
     pub vector_latency: u64,
     /// As much more where the result is FP16.
     pub to_half: u64,
@@ -66,10 +68,11 @@ impl Cost {
             machine,
             adder_latency: machine.adder_latency as u64,
             reinject: 3,
+            memory: machine.memory_latency as u64 - 2,
             matrix_latency: 2,
             matrix_gap: 1,
             vector_gap: 1,
-            vector_latency: 14,
+            vector_latency: 12 + machine.memory_latency as u64,
             to_half: 2,
             fetch: ENGINE_WORDS as u64 + 1,
         }
@@ -112,7 +115,11 @@ impl Cost {
         };
         reads[plane(&g.x, &g.w)] += rows_streamed;
         reads[plane(&g.w, &g.x)] += n * tiles_loaded;
-        Timing { occupancy, latency: occupancy + n * self.adder_latency + 2 * n + self.matrix_latency, reads }
+        Timing {
+            occupancy,
+            latency: occupancy + n * self.adder_latency + 2 * n + self.matrix_latency + self.memory,
+            reads,
+        }
     }
 
     /// A vector instruction: one cycle per vector, more where two operands share a plane's port.

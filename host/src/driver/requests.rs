@@ -230,6 +230,7 @@ impl Link {
             lanes: lanes & 0xff,
             vector_lanes: lanes >> 8 & 0xff,
             adder_latency: lanes >> 16 & 0xff,
+            memory_latency: lanes >> 24,
             hmem_words: r.word(hello::HMEM_WORDS),
             smem_words: r.word(hello::SMEM_WORDS),
             mask_bits: r.word(hello::MASK_BITS),

@@ -152,7 +152,7 @@ impl Hardware for ModelHardware {
         match register {
             regs::MAGIC => regs::MAGIC_VALUE,
             regs::VERSION => ISA_VERSION,
-            regs::LANES => machine.lanes | machine.vector_lanes << 8 | machine.adder_latency << 16,
+            regs::LANES => machine.size_word(),
             regs::HMEM_WORDS => machine.hmem_words,
             regs::SMEM_WORDS => machine.smem_words,
             regs::PMEM_WORDS => machine.pmem_words,

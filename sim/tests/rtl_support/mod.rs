@@ -40,6 +40,7 @@ pub const fn small(lanes: u32) -> Machine {
         lanes,
         vector_lanes: lanes,
         adder_latency: 3,
+        memory_latency: 2,
         hmem_words: 1 << 13,
         smem_words: 1 << 12,
         mask_bits: 1 << 11,

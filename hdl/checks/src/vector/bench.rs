@@ -72,7 +72,7 @@ pub struct Bench<'a> {
 
 /// An engine of `v` lanes beside an array of `n` columns.
 pub fn design(n: usize, v: usize) -> Design {
-    Design::of(VectorEngine::new(n, v), "vector_engine")
+    Design::of(VectorEngine::new(n, v, 2), "vector_engine")
 }
 
 impl<'a> Bench<'a> {
