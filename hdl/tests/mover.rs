@@ -4,7 +4,7 @@
 mod control_common;
 
 use control_common::{Rng, load};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use systole_hdl::mover::Mover;
 use systole_isa::machine::Machine;
 use systole_isa::regs::{self, Space};
@@ -34,18 +34,23 @@ struct Bench {
     grants: u32,
     cycles: u64,
     writes: usize,
-    arriving: u32,
+    /// Elements between their grant and the mover.
+    arriving: VecDeque<u32>,
 }
 
 impl Bench {
     fn new(seed: u64) -> Bench {
-        let m = load(&mut Mover::new(&MACHINE), "mover_top");
+        Bench::of(&MACHINE, seed)
+    }
+    fn of(machine: &Machine, seed: u64) -> Bench {
+        let m = load(&mut Mover::new(machine), "mover_top");
         let ports = m.ports().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
         let ports = ports.into_iter().map(|n| (n.clone(), m.find(&n).unwrap())).collect();
         let mut rng = Rng::new(seed);
         let rx = (0..MACHINE.rx_ring_bytes / 4).map(|_| rng.word()).collect();
         let tx = vec![0xdead_beef; MACHINE.tx_ring_bytes as usize / 4];
-        Bench { m, ports, rng, memory: Default::default(), rx, tx, grants: 100, cycles: 0, writes: 0, arriving: 0 }
+        let arriving = vec![0; machine.memory_latency as usize - 1].into();
+        Bench { m, ports, rng, memory: Default::default(), rx, tx, grants: 100, cycles: 0, writes: 0, arriving }
     }
     fn set(&mut self, port: &str, v: u32) {
         self.m.set(self.ports[port], v.into());
@@ -99,8 +104,9 @@ impl Bench {
         self.cycles += 1;
         self.set("rx_rdata", ring);
         self.set("pm_rdata", program);
-        self.set("r_rdata", self.arriving);
-        self.arriving = element;
+        self.arriving.push_back(element);
+        let arrived = self.arriving.pop_front().expect("a latency of two or more");
+        self.set("r_rdata", arrived);
     }
 
     fn write(&mut self, register: u32, v: u32) {
@@ -264,9 +270,9 @@ fn check(b: &mut Bench, t: &Transfer) {
     }
 }
 
-#[test]
-fn every_direction_and_format() {
-    let mut b = Bench::new(0x3001);
+/// Random transfers on memories of this latency.
+fn every_direction_and_format(memory_latency: u32) {
+    let mut b = Bench::of(&Machine { memory_latency, ..MACHINE }, 0x3001);
     let mut rng = Rng::new(0x3002);
     fill_memories(&mut b);
     let mut outside = 0;
@@ -276,8 +282,15 @@ fn every_direction_and_format() {
         outside += t.addresses().any(|a| !inside(t.space as u32, a)) as u32;
         check(&mut b, &t);
     }
-    println!("{outside} transfers reached out of range, {} cycles", b.cycles);
+    println!("latency {memory_latency}: {outside} transfers reached out of range, {} cycles", b.cycles);
     assert!(outside > 50);
+}
+
+#[test]
+fn every_direction_and_format_at_every_memory_latency() {
+    for memory_latency in 2..=4 {
+        every_direction_and_format(memory_latency);
+    }
 }
 
 #[test]

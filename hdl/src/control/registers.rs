@@ -132,6 +132,8 @@ pub struct Registers {
     cycle_latch: DFF<Bits<32>>,
     segment: DFF<Bits<32>>,
     abort_left: DFF<Bits<5>>,
+    /// There are some left, as a flip-flop: it reaches everything.
+    aborting: DFF<Bit>,
     sticky: DFF<Bits<4>>,
     exponent: DFF<Bits<8>>,
     cause: DFF<Bits<8>>,
@@ -210,6 +212,7 @@ impl Logic for Registers {
             cycle_latch,
             segment,
             abort_left,
+            aborting,
             sticky,
             exponent,
             cause,
@@ -292,7 +295,7 @@ impl Logic for Registers {
             self.trap_bit.next = bits::<32>(0x40000);
         }
         self.abort_bit.next = bits::<32>(0);
-        if self.abort_left.q.val() != 0 {
+        if self.aborting.q.val() {
             self.abort_bit.next = bits::<32>(1);
         }
         self.exp_sign.next = bits::<32>(0);
@@ -465,7 +468,7 @@ impl Logic for Registers {
         }
 
         // Traps, first one first.
-        self.abort.next = self.abort_left.q.val() != 0;
+        self.abort.next = self.aborting.q.val();
         self.stop.next = (self.trap[1].val() | self.trap[2].val() | self.trap[3].val()) & !self.abort.val();
         // The fetcher stops a cycle before it says why.
         self.caught.next = (self.trap[0].val() | (self.stop.val() & !self.stopped.val())) & !self.abort.val();
@@ -502,7 +505,8 @@ impl Logic for Registers {
         self.push.next = false;
         self.push_address.next = self.segment.q.val();
         self.push_mask.next = self.wdata.val().get_bits::<4>(0);
-        if self.abort_left.q.val() != 0 {
+        self.aborting.d.next = self.abort_left.q.val().get_bits::<4>(1) != 0;
+        if self.aborting.q.val() {
             self.abort_left.d.next = self.abort_left.q.val() - 1;
         }
         if self.write.val() & (self.page.val() == 1) & (self.word.val().get_bits::<3>(3) == 0) {
@@ -523,6 +527,7 @@ impl Logic for Registers {
                 5 => {
                     if self.wdata.val().get_bit(0) {
                         self.abort_left.d.next = bits::<5>(16);
+                        self.aborting.d.next = true;
                     }
                 }
                 6 => {

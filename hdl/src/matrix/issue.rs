@@ -170,13 +170,14 @@ impl Logic for Issue {
                 self.store[i].d.next = self.store[i + 1].q.val();
             }
             self.store[11].d.next = self.iw_data.val();
-            if self.count.q.val() == 0 {
-                self.pc_reg.d.next = self.iw_pc.val();
-                self.wm_en.d.next = self.iw_wm_en.val();
-                self.wm.d.next = self.iw_wm.val();
-                self.wv_en.d.next = self.iw_wv_en.val();
-                self.wv.d.next = self.iw_wv.val();
-            }
+        }
+        // What comes with word 0 is followed until there is one: that there is comes late, out of program memory.
+        if self.count.q.val() == 0 {
+            self.pc_reg.d.next = self.iw_pc.val();
+            self.wm_en.d.next = self.iw_wm_en.val();
+            self.wm.d.next = self.iw_wm.val();
+            self.wv_en.d.next = self.iw_wv_en.val();
+            self.wv.d.next = self.iw_wv.val();
         }
         if self.clear.val() | self.free.val() {
             self.count.d.next = bits::<4>(0);

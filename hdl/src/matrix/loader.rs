@@ -107,8 +107,11 @@ pub struct Loader {
     way: DelayLine<20>,
     data: Vec<DFF<Bits<16>>>,
     mine: Signal<Local, Bits<8>>,
+    early: Vec<Signal<Local, Bit>>,
+    passed: Signal<Local, Bit>,
     may: Signal<Local, Bit>,
-    padding: Signal<Local, Bit>,
+    padding: DFF<Bit>,
+    row_then: Signal<Local, Bits<5>>,
     want: Signal<Local, Bit>,
     step: Signal<Local, Bit>,
     bias_on: Signal<Local, Bit>,
@@ -214,8 +217,11 @@ impl Loader {
             way: DelayLine::new(m - 2),
             data: many(n),
             mine: Default::default(),
+            early: many(W_SLOTS),
+            passed: Default::default(),
             may: Default::default(),
             padding: Default::default(),
+            row_then: Default::default(),
             want: Default::default(),
             step: Default::default(),
             bias_on: Default::default(),
@@ -265,7 +271,7 @@ impl Logic for Loader {
             self, clock, run, m, k, block, group, outer, hop, stride, init, n_left, tile_left, tiles, m_left, k_left
         );
         dff_setup!(self, clock, first, in_bias, vec, row, slot, limit, fresh, a_group, a_next, a_k, a_tile, a_row);
-        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3);
+        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3, padding);
         clock!(self, clock, way);
         self.active.next = self.run.q.val();
         // Slot timers: a closed tile's slot counts down while its wave passes the rows.
@@ -282,16 +288,23 @@ impl Logic for Loader {
         if self.closed.val() {
             self.old.d.next = self.old.q.val() + 1;
         }
+        // (timers are compared before one is chosen, which is quicker than the other way round)
+        for i in 0..4 {
+            self.early[i].next = self.timer[i].q.val() > self.limit.q.val();
+        }
         self.mine.next = self.timer[0].q.val();
+        self.passed.next = !self.early[0].val();
         for i in 1..4 {
             if self.slot.q.val() == self.id[i].val() {
                 self.mine.next = self.timer[i].q.val();
+                self.passed.next = !self.early[i].val();
             }
         }
         // A tile of few rows may be closed while its own last rows are still being loaded: from its first step on, a tile
         // goes by its own copy of the timer.
         if !self.fresh.q.val() {
             self.mine.next = self.copy.q.val();
+            self.passed.next = self.copy.q.val() <= self.limit.q.val();
         }
         self.copy.d.next = bits::<8>(0);
         if self.mine.val() != 0 {
@@ -305,13 +318,10 @@ impl Logic for Loader {
         self.vec_at.next = bit_cast::<16, 8>(self.vec.q.val()) << self.shift.val();
         self.rows_left.next = self.rows.val() - self.vec_at.val();
         self.bias_last.next = !self.init.q.val().get_bit(1) | (self.rows_left.val() <= self.n16.val());
-        self.padding.next = !self.in_bias.q.val() & (bit_cast::<16, 5>(self.row.q.val()) >= self.k_left.q.val());
-        self.may.next = self.run.q.val()
-            & (self.mine.val() <= self.limit.q.val())
-            & (!self.fresh.q.val() | !self.held.q.val().get_bit(2));
-        self.want.next = self.may.val() & !self.padding.val();
+        self.may.next = self.run.q.val() & self.passed.val() & (!self.fresh.q.val() | !self.held.q.val().get_bit(2));
+        self.want.next = self.may.val() & !self.padding.q.val();
         self.req.next = self.want.val();
-        self.step.next = self.may.val() & (self.padding.val() | self.gnt.val());
+        self.step.next = self.may.val() & (self.padding.q.val() | self.gnt.val());
         self.lanes.next = self.tile_left.q.val();
         self.addr.next = self.a_row.q.val();
         self.q.next = self.stride.q.val();
@@ -351,6 +361,7 @@ impl Logic for Loader {
         } else if self.closed.val() & !(self.step.val() & self.fresh.q.val()) {
             self.held.d.next = self.held.q.val() - 1;
         }
+        self.row_then.next = self.row.q.val() + 1;
         if self.step.val() {
             self.fresh.d.next = false;
             if self.in_bias.q.val() {
@@ -360,7 +371,9 @@ impl Logic for Loader {
                     self.limit.d.next = self.limit_row0.val();
                 }
             } else {
-                self.row.d.next = self.row.q.val() + 1;
+                self.row.d.next = self.row_then.val();
+                // Rows beyond k are zero, and not read. Row 0 never is.
+                self.padding.d.next = bit_cast::<16, 5>(self.row_then.val()) >= self.k_left.q.val();
                 self.limit.d.next = self.limit.q.val() - self.latency.val();
                 self.a_row.d.next = self.a_step.val();
             }
@@ -369,6 +382,7 @@ impl Logic for Loader {
             self.slot.d.next = self.slot.q.val() + 1;
             self.fresh.d.next = true;
             self.row.d.next = bits::<5>(0);
+            self.padding.d.next = false;
             self.vec.d.next = bits::<8>(0);
             self.limit.d.next = self.limit_row0.val();
             if self.first.q.val() & self.last_tile.val() {
@@ -457,6 +471,7 @@ impl Logic for Loader {
             self.first.d.next = true;
             self.fresh.d.next = true;
             self.row.d.next = bits::<5>(0);
+            self.padding.d.next = false;
             self.vec.d.next = bits::<8>(0);
             self.limit.d.next = self.limit_row0.val();
             self.in_bias.d.next = false;
@@ -488,7 +503,7 @@ impl Logic for Loader {
             self.p1.d.next = self.token.val() | 0x80000;
             if self.in_bias.q.val() {
                 self.p1.d.next = self.token.val() | 0xc0000;
-            } else if self.padding.val() {
+            } else if self.padding.q.val() {
                 self.p1.d.next = self.token.val() | 0xa0000;
             }
         }

@@ -6,11 +6,11 @@ use rust_hdl_widgets::prelude::*;
 
 /// ```text
 ///  cycle 0      cycle 1                          cycle 2
-///  read  ─reg─> AddressUnit ──┬─> bank read ─reg──> rotate back ──┬─> rdata (lane order)
-///  write ─reg─> AddressUnit ──┴─> bank write (data rotated to     │
-///                   │         │   banks; nothing if a lane        │
-///                   │         │   is out of range)                │
-///                 trap     latency 3: a register here    latency 4: and here
+///  read  ─reg─> AddressUnit ──┬─> bank read ─reg──┬─> rotate back ──> rdata (lane order)
+///  write ─reg─> AddressUnit ──┴─> bank write (data rotated to banks; nothing if a lane is out of range)
+///                   │         │                   │
+///                 trap     latency 3: a        latency 4: and
+///                          register here       another one here
 /// ```
 ///
 /// Whether an access is out of range is said two cycles after it at every latency.
@@ -76,10 +76,11 @@ pub struct Plane {
     turn_back: RotateDown<32>,
     turn_in: RotateUp<32>,
     bank: Vec<Bank>,
-    line: Vec<Signal<Local, Bits<32>>>,
     row_r: Vec<DFF<Bits<20>>>,
     phase_r: Vec<DFF<Bits<4>>>,
     bcast_r: Vec<DFF<Bit>>,
+    phase_back: Signal<Local, Bits<4>>,
+    bcast_back: Signal<Local, Bit>,
     row_w: Vec<DFF<Bits<20>>>,
     enable_w: Vec<DFF<Bit>>,
     data_w: Vec<DFF<Bits<32>>>,
@@ -87,7 +88,8 @@ pub struct Plane {
     _n: usize,
     _v: usize,
     _early: usize,
-    _early_one: usize,
+    _more: usize,
+    _more_one: usize,
     _late: usize,
 }
 
@@ -140,10 +142,11 @@ impl Plane {
             turn_back: RotateDown::new(n),
             turn_in: RotateUp::new(n),
             bank: (0..n).map(|_| Bank::new(words / n, width)).collect(),
-            line: many(n),
             row_r: many(early),
-            phase_r: many(early.min(1)),
-            bcast_r: many(early.min(1)),
+            phase_r: many(latency - 2),
+            bcast_r: many(latency - 2),
+            phase_back: Default::default(),
+            bcast_back: Default::default(),
             row_w: many(early),
             enable_w: many(early),
             data_w: many(early),
@@ -151,7 +154,8 @@ impl Plane {
             _n: n,
             _v: v,
             _early: early,
-            _early_one: early.min(1),
+            _more: latency - 2,
+            _more_one: (latency - 2).min(1),
             _late: late,
         }
     }
@@ -203,7 +207,6 @@ impl Logic for Plane {
         self.write_off2.next = self.w_off2.q.val();
         self.write_q2.next = self.w_q2.q.val();
         self.w_go.next = self.w_valid.q.val() & !self.w_unit.trap.val();
-        self.turn_back.by.next = self.r_phase2.q.val();
         self.turn_in.by.next = self.w_unit.phase.val();
         for i in 0..self._n {
             self.w_data[i].clock.next = self.clock.val();
@@ -218,26 +221,29 @@ impl Logic for Plane {
             self.bank[i].write_data.next = self.turn_in.y[i].val();
             self.bank[i].write_enable.next = self.w_go.val() & self.w_unit.enable[i].val();
             self.turn_back.x[i].next = self.bank[i].read_data.val();
-            self.line[i].next = self.turn_back.y[i].val();
+            self.rdata[i].next = self.turn_back.y[i].val();
         }
-        for i in 0..self._v {
-            if self.r_bcast2.q.val() {
-                self.line[i].next = self.turn_back.y[0].val();
-            }
-        }
-        for i in 0..self._early_one {
-            self.phase_r[i].clock.next = self.clock.val();
+        // How the data are to be turned goes along with them.
+        self.phase_back.next = self.r_phase2.q.val();
+        self.bcast_back.next = self.r_bcast2.q.val();
+        for i in 0..self._more_one {
             self.phase_r[i].d.next = self.r_phase2.q.val();
-            self.turn_back.by.next = self.phase_r[i].q.val();
-            self.bcast_r[i].clock.next = self.clock.val();
             self.bcast_r[i].d.next = self.r_bcast2.q.val();
-            for k in 0..self._n {
-                self.line[k].next = self.turn_back.y[k].val();
-            }
-            for k in 0..self._v {
-                if self.bcast_r[i].q.val() {
-                    self.line[k].next = self.turn_back.y[0].val();
-                }
+        }
+        for i in 1..self._more {
+            self.phase_r[i].d.next = self.phase_r[i - 1].q.val();
+            self.bcast_r[i].d.next = self.bcast_r[i - 1].q.val();
+        }
+        for i in 0..self._more {
+            self.phase_r[i].clock.next = self.clock.val();
+            self.bcast_r[i].clock.next = self.clock.val();
+            self.phase_back.next = self.phase_r[i].q.val();
+            self.bcast_back.next = self.bcast_r[i].q.val();
+        }
+        self.turn_back.by.next = self.phase_back.val();
+        for i in 0..self._v {
+            if self.bcast_back.val() {
+                self.rdata[i].next = self.turn_back.y[0].val();
             }
         }
         for i in 0..self._early {
@@ -255,13 +261,10 @@ impl Logic for Plane {
             // the range is known a cycle after the rows
             self.bank[i].write_enable.next = self.enable_w[i].q.val() & !self.w_bad2.q.val();
         }
-        for i in 0..self._n {
-            self.rdata[i].next = self.line[i].val();
-        }
         for i in 0..self._late {
             self.back[i].clock.next = self.clock.val();
-            self.back[i].d.next = self.line[i].val();
-            self.rdata[i].next = self.back[i].q.val();
+            self.back[i].d.next = self.bank[i].read_data.val();
+            self.turn_back.x[i].next = self.back[i].q.val();
         }
     }
 }

@@ -63,6 +63,9 @@ pub struct MemorySystem {
     pub r_trap: Vec<Signal<Out, Bit>>,
     /// Write requests, held until granted; see [`write`].
     pub w_req: Vec<Signal<In, Bit>>,
+    /// There will be a request for this element, or is: never low with `w_req`. Grants of all but the last client go by it, since
+    /// whether the data are there is known late.
+    pub w_want: Vec<Signal<In, Bit>>,
     /// `smem`, not `hmem`.
     pub w_smem: Vec<Signal<In, Bit>>,
     /// Address of lane 0.
@@ -73,7 +76,7 @@ pub struct MemorySystem {
     pub w_count: Vec<Signal<In, Bits<5>>>,
     /// Data, taken with the grant.
     pub wdata: Vec<Signal<In, Bits<32>>>,
-    /// Granted in this cycle.
+    /// Granted in this cycle, if requested.
     pub w_gnt: Vec<Signal<Out, Bit>>,
     /// The write granted two cycles ago is out of range; nothing was written.
     pub w_trap: Vec<Signal<Out, Bit>>,
@@ -94,8 +97,10 @@ pub struct MemorySystem {
     w_target: Vec<Signal<Local, Bits<2>>>,
     r_hit: Vec<Signal<Local, Bit>>,
     w_hit: Vec<Signal<Local, Bit>>,
+    w_aim: Vec<Signal<Local, Bit>>,
+    w_open: Vec<Signal<Local, Bit>>,
     r_win: Vec<Signal<Local, Bit>>,
-    w_win: Vec<Signal<Local, Bit>>,
+    w_pick: Vec<Signal<Local, Bit>>,
     r_free: Vec<Signal<Local, Bit>>,
     w_free: Vec<Signal<Local, Bit>>,
     clash: Signal<Local, Bit>,
@@ -146,6 +151,7 @@ impl MemorySystem {
             rdata: many(r * n),
             r_trap: many(r),
             w_req: many(w),
+            w_want: many(w),
             w_smem: many(w),
             w_addr: many(w),
             w_q: many(w),
@@ -163,8 +169,10 @@ impl MemorySystem {
             w_target: many(w),
             r_hit: many(4 * r),
             w_hit: many(4 * w),
+            w_aim: many(4 * w),
+            w_open: many(4 * w),
             r_win: many(4 * r),
-            w_win: many(4 * w),
+            w_pick: many(4 * w),
             r_free: many(4 * r),
             w_free: many(4 * w),
             clash: Default::default(),
@@ -275,13 +283,20 @@ impl Logic for MemorySystem {
                             self.r_free[p * r + c].next =
                                 self.r_free[p * r + c - 1].val() & !self.r_hit[p * r + c].val();
                         }
-                        self.w_win[p * w].next = self.w_hit[p * w].val();
+                        self.w_pick[p * w].next = self.w_aim[p * w].val();
+                        self.w_open[p * w].next = !self.w_aim[p * w].val();
                         self.w_free[p * w].next = !self.w_hit[p * w].val();
                         for c in 1..self._w {
-                            self.w_win[p * w + c].next = self.w_hit[p * w + c].val() & self.w_free[p * w + c - 1].val();
+                            self.w_pick[p * w + c].next =
+                                self.w_aim[p * w + c].val() & self.w_open[p * w + c - 1].val();
+                            self.w_open[p * w + c].next =
+                                self.w_open[p * w + c - 1].val() & !self.w_aim[p * w + c].val();
                             self.w_free[p * w + c].next =
                                 self.w_free[p * w + c - 1].val() & !self.w_hit[p * w + c].val();
                         }
+                        // The last client waits for requests only.
+                        self.w_pick[p * w + w - 1].next =
+                            self.w_hit[p * w + w - 1].val() & self.w_free[p * w + w - 2].val();
                         self.plane[p].clock.next = self.clock.val();
                         self.plane[p].read.next = !self.r_free[p * r + r - 1].val();
                         self.plane[p].read_off.next = self.r_addr[0].val().get_bits::<19>(0);
@@ -304,7 +319,7 @@ impl Logic for MemorySystem {
                             self.plane[p].wdata[i].next = self.wdata[i].val();
                         }
                         for c in 1..self._w {
-                            if self.w_win[p * w + c].val() {
+                            if self.w_pick[p * w + c].val() {
                                 self.plane[p].write_off.next = self.w_addr[c].val().get_bits::<19>(0);
                                 self.plane[p].write_q.next = self.w_q[c].val();
                                 self.plane[p].write_count.next = self.w_count[c].val();
@@ -328,14 +343,16 @@ impl Logic for MemorySystem {
                         for p in 0..4 {
                             self.w_hit[p * w + c].next =
                                 self.w_req[c].val() & (self.w_target[c].val() == self.id[p].val());
+                            self.w_aim[p * w + c].next =
+                                self.w_want[c].val() & (self.w_target[c].val() == self.id[p].val());
                         }
-                        self.w_gnt[c].next = self.w_win[c].val()
-                            | self.w_win[w + c].val()
-                            | self.w_win[2 * w + c].val()
-                            | self.w_win[3 * w + c].val();
+                        self.w_gnt[c].next = self.w_pick[c].val()
+                            | self.w_pick[w + c].val()
+                            | self.w_pick[2 * w + c].val()
+                            | self.w_pick[3 * w + c].val();
                         self.w_gnt1[c].clock.next = self.clock.val();
                         self.w_from1[c].clock.next = self.clock.val();
-                        self.w_gnt1[c].d.next = self.w_gnt[c].val();
+                        self.w_gnt1[c].d.next = self.w_req[c].val() & self.w_gnt[c].val();
                         self.w_from1[c].d.next = self.w_target[c].val();
                         self.w_trap[c].next = false;
                         for p in 0..4 {

@@ -294,6 +294,7 @@ impl Logic for Soc {
         self.matrix.x_gnt.next = self.memory.r_gnt[1].val();
         self.matrix.x_trap.next = self.memory.r_trap[1].val();
         self.memory.w_req[0].next = self.matrix.out_req.val();
+        self.memory.w_want[0].next = self.matrix.out_req.val();
         self.memory.w_smem[0].next = self.matrix.out_smem.val();
         self.memory.w_addr[0].next = self.matrix.out_addr.val();
         self.memory.w_q[0].next = self.matrix.out_q.val();
@@ -325,6 +326,7 @@ impl Logic for Soc {
         }
         for i in 0..2 {
             self.memory.w_req[i + 1].next = self.vector.w_req[i].val();
+            self.memory.w_want[i + 1].next = self.vector.w_want[i].val();
             self.memory.w_smem[i + 1].next = self.vector.w_smem[i].val();
             self.memory.w_addr[i + 1].next = self.vector.w_addr[i].val();
             self.memory.w_q[i + 1].next = self.vector.w_q[i].val();
@@ -357,6 +359,7 @@ impl Logic for Soc {
         self.memory.r_count[5].next = bits::<5>(1);
         self.mover.r_gnt.next = self.memory.r_gnt[5].val();
         self.memory.w_req[3].next = self.mover.w_req.val();
+        self.memory.w_want[3].next = self.mover.w_req.val();
         self.memory.w_smem[3].next = self.mover.w_smem.val();
         self.memory.w_addr[3].next = self.mover.w_addr.val();
         self.memory.w_q[3].next = bits::<16>(0);

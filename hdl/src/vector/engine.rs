@@ -78,6 +78,8 @@ pub struct VectorEngine {
     pub rdata: Vec<Signal<In, Bits<32>>>,
     /// Write requests, held until granted.
     pub w_req: Vec<Signal<Out, Bit>>,
+    /// The same without regard to whether the data are there.
+    pub w_want: Vec<Signal<Out, Bit>>,
     /// `smem`, not `hmem`.
     pub w_smem: Vec<Signal<Out, Bit>>,
     /// Address of lane 0.
@@ -171,6 +173,7 @@ impl VectorEngine {
             r_gnt: many(3),
             rdata: many(3 * v),
             w_req: many(2),
+            w_want: many(2),
             w_smem: many(2),
             w_addr: many(2),
             w_q: many(2),
@@ -276,9 +279,10 @@ impl Logic for VectorEngine {
         }
 
         self.execute.abort.next = self.abort.val();
-        self.execute.pending.next = self.issue.pending.val();
-        // An instruction may start in the cycle that writes a scalar register which it reads: it is taken one cycle later.
-        self.execute.writer_free.next = self.writer.free.val() & !self.writer.sreg_we.val();
+        self.execute.finish.next = self.writer.finish.val();
+        for i in 0..2 {
+            self.execute.offered[i].next = self.issue.pending[i].val() & self.writer.free[i].val();
+        }
         self.execute.header.next = self.issue.word[0].val();
         self.execute.size.next = self.issue.word[1].val();
         self.execute.exp.next = self.exp.val();
@@ -350,6 +354,7 @@ impl Logic for VectorEngine {
         self.w_smem[1].next = false;
         for i in 0..2 {
             self.w_req[i].next = self.writer.req[i].val();
+            self.w_want[i].next = self.writer.want[i].val();
             self.w_addr[i].next = self.writer.addr[i].val();
             self.w_q[i].next = self.writer.q[i].val();
             self.w_count[i].next = self.writer.lanes_on.val();

@@ -18,10 +18,10 @@ pub struct Execute {
     pub clock: Signal<In, Clock>,
     /// Forget everything.
     pub abort: Signal<In, Bit>,
-    /// A started instruction is there.
-    pub pending: Signal<In, Bit>,
-    /// The writer can take an instruction.
-    pub writer_free: Signal<In, Bit>,
+    /// A started instruction is there and the writer can take it: without and with `finish`, which is known last.
+    pub offered: Vec<Signal<In, Bit>>,
+    /// The writer's instruction ends in this cycle.
+    pub finish: Signal<In, Bit>,
     /// The instruction is taken in this cycle.
     pub take: Signal<Out, Bit>,
     /// Word 0.
@@ -94,6 +94,7 @@ pub struct Execute {
     end: Signal<Local, Bit>,
     fewer: Signal<Local, Bits<16>>,
     lanes_on: Signal<Local, Bits<5>>,
+    room: Signal<Local, Bit>,
     taking: Signal<Local, Bit>,
     tag_in: Signal<Local, Bits<10>>,
     tag_out: Signal<Local, Bits<10>>,
@@ -113,8 +114,8 @@ impl Execute {
         Execute {
             clock: Default::default(),
             abort: Default::default(),
-            pending: Default::default(),
-            writer_free: Default::default(),
+            offered: many(2),
+            finish: Default::default(),
             take: Default::default(),
             header: Default::default(),
             size: Default::default(),
@@ -162,6 +163,7 @@ impl Execute {
             end: Default::default(),
             fewer: Default::default(),
             lanes_on: Default::default(),
+            room: Default::default(),
             taking: Default::default(),
             tag_in: Default::default(),
             tag_out: Default::default(),
@@ -197,8 +199,11 @@ impl Logic for Execute {
             & self.ready[1].val()
             & self.ready[2].val()
             & !self.room_used.q.val().get_bit(4);
-        self.taking.next =
-            self.pending.val() & self.writer_free.val() & (!self.going.q.val() | (self.go.val() & self.end.val()));
+        self.room.next = !self.going.q.val() | (self.go.val() & self.end.val());
+        self.taking.next = self.room.val() & self.offered[0].val();
+        if self.finish.val() {
+            self.taking.next = self.room.val() & self.offered[1].val();
+        }
         self.take.next = self.taking.val();
         self.enter.next = self.go.val();
         for i in 0..3 {

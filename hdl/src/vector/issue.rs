@@ -47,8 +47,8 @@ pub struct Issue {
     pub pc: Signal<Out, Bits<16>>,
     /// The readers start in this cycle.
     pub start: Signal<Out, Bit>,
-    /// A started instruction is there for the lanes to take.
-    pub pending: Signal<Out, Bit>,
+    /// A started instruction is there for the lanes to take: without and with `finish`.
+    pub pending: Vec<Signal<Out, Bit>>,
     /// It was there in the cycle before, too.
     pub begun_before: Signal<Out, Bit>,
     /// A whole instruction waits for another one.
@@ -78,8 +78,10 @@ pub struct Issue {
     past_m: Signal<Local, Bits<8>>,
     past_v: Signal<Local, Bits<8>>,
     less_v: Signal<Local, Bits<8>>,
-    held_v: Signal<Local, Bit>,
-    clear: Signal<Local, Bit>,
+    clear_m: Signal<Local, Bit>,
+    clear: Vec<Signal<Local, Bit>>,
+    clear_now: Signal<Local, Bit>,
+    able: Signal<Local, Bit>,
     may_start: Signal<Local, Bit>,
     good: Signal<Local, Bit>,
     bad_code: DFF<Bit>,
@@ -109,13 +111,13 @@ impl Issue {
             finish: Default::default(),
             less_v: Default::default(),
             wv_less: Default::default(),
-            held_v: Default::default(),
+            clear_m: Default::default(),
             reading: Default::default(),
             taken: Default::default(),
             word: many(12),
             pc: Default::default(),
             start: Default::default(),
-            pending: Default::default(),
+            pending: many(2),
             begun_before: Default::default(),
             waiting: Default::default(),
             occupied: Default::default(),
@@ -137,7 +139,9 @@ impl Issue {
             full: Default::default(),
             past_m: Default::default(),
             past_v: Default::default(),
-            clear: Default::default(),
+            clear: many(2),
+            clear_now: Default::default(),
+            able: Default::default(),
             may_start: Default::default(),
             good: Default::default(),
             bad_code: Default::default(),
@@ -185,17 +189,19 @@ impl Logic for Issue {
         }
 
         self.past_m.next = self.done_m.val() - self.wm.q.val();
-        // The instruction that ends in this cycle is known last: what it changes is ready beside, so that it only selects.
+        // That an instruction ends in this cycle is known last: both cases are ready beside, so that it only selects.
         self.past_v.next = self.done_v.val() - self.wv.q.val();
         self.less_v.next = self.done_v.val() - self.wv_less.q.val();
-        self.held_v.next = self.past_v.val().get_bit(7);
+        self.clear_m.next = !(self.wm_en.q.val() & self.past_m.val().get_bit(7));
+        self.clear[0].next = self.clear_m.val() & !(self.wv_en.q.val() & self.past_v.val().get_bit(7));
+        self.clear[1].next = self.clear_m.val() & !(self.wv_en.q.val() & self.less_v.val().get_bit(7));
+        self.able.next = self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val();
+        self.clear_now.next = self.clear[0].val();
+        self.may_start.next = self.able.val() & self.clear[0].val();
         if self.finish.val() {
-            self.held_v.next = self.less_v.val().get_bit(7);
+            self.clear_now.next = self.clear[1].val();
+            self.may_start.next = self.able.val() & self.clear[1].val();
         }
-        self.clear.next =
-            !(self.wm_en.q.val() & self.past_m.val().get_bit(7)) & !(self.wv_en.q.val() & self.held_v.val());
-        self.may_start.next =
-            self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.reading.val() & self.clear.val();
 
         // Checks are flip-flops by the time the last word is there: of words that have been for a cycle, and of the last
         // one, the copy's stride, on its way in.
@@ -244,7 +250,9 @@ impl Logic for Issue {
         }
 
         self.start.next = self.may_start.val() & self.good.val();
-        self.pending.next = self.begun.q.val() | (self.may_start.val() & self.good.val());
+        for i in 0..2 {
+            self.pending[i].next = self.begun.q.val() | (self.able.val() & self.clear[i].val() & self.good.val());
+        }
         self.begun_before.next = self.begun.q.val();
         if self.may_start.val() {
             if self.good.val() {
@@ -264,7 +272,7 @@ impl Logic for Issue {
             self.slot.d.next = bits::<13>(0);
             self.trap_q.d.next = false;
         }
-        self.waiting.next = self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.clear.val();
+        self.waiting.next = self.full.val() & !self.begun.q.val() & !self.trap_q.q.val() & !self.clear_now.val();
         self.occupied.next = self.slot.q.val() != 0;
         self.pc.next = self.pc_q.q.val();
         self.trap.next = self.trap_q.q.val();

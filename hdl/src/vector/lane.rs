@@ -102,6 +102,8 @@ pub struct Lane {
     add: Fadd,
     to_half: SingleToHalf,
     line: Vec<DFF<Bits<32>>>,
+    line_bad: Signal<Local, Bit>,
+    add_bad: Signal<Local, Bit>,
     result: Signal<Local, Bits<32>>,
     _mul: usize,
     _all: usize,
@@ -134,6 +136,8 @@ impl Default for Lane {
             add: Default::default(),
             to_half: Default::default(),
             line: many(LANE_LATENCY),
+            line_bad: Default::default(),
+            add_bad: Default::default(),
             result: Default::default(),
             _mul: FMUL_LATENCY,
             _all: LANE_LATENCY,
@@ -179,12 +183,16 @@ impl Logic for Lane {
         }
         for a in self._all..(self._all + 1) {
             self.result.next = self.line[a - 1].q.val();
+            self.line_bad.next = self.line[a - 1].q.val().get_bits::<8>(23) == 255;
         }
+        self.add_bad.next = self.add.z.val().get_bits::<8>(23) == 255;
+        // (each is looked at before one is chosen: the choice reaches all lanes, and so comes late)
+        self.single_bad.next = self.line_bad.val();
         if self.mad.val() {
             self.result.next = self.add.z.val();
+            self.single_bad.next = self.add_bad.val();
         }
         self.single.next = self.result.val();
-        self.single_bad.next = self.result.val().get_bits::<8>(23) == 255;
         self.to_half.single.next = bits::<32>(0);
         if self.narrow.val() {
             self.to_half.single.next = self.result.val();

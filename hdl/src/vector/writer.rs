@@ -22,10 +22,10 @@ pub struct Writer {
     pub clock: Signal<In, Clock>,
     /// Forget everything.
     pub abort: Signal<In, Bit>,
-    /// Take an instruction (only with `free`).
+    /// Take an instruction (only if `free`).
     pub take: Signal<In, Bit>,
-    /// An instruction can be taken.
-    pub free: Signal<Out, Bit>,
+    /// An instruction can be taken: without and with `finish`. Not while a scalar register is written, which it may read.
+    pub free: Vec<Signal<Out, Bit>>,
     /// A later instruction has started to read, and is not taken yet.
     pub followed: Signal<In, Bit>,
     /// Word 0.
@@ -68,6 +68,8 @@ pub struct Writer {
     pub half_queued: Signal<Out, Bit>,
     /// Requests of the destination and of the FP16 copy.
     pub req: Vec<Signal<Out, Bit>>,
+    /// The same without regard to whether the data are there.
+    pub want: Vec<Signal<Out, Bit>>,
     /// The destination is in `smem`.
     pub smem: Signal<Out, Bit>,
     /// Addresses of lane 0.
@@ -76,7 +78,7 @@ pub struct Writer {
     pub q: Vec<Signal<Out, Bits<16>>>,
     /// Enabled lanes of both.
     pub lanes_on: Signal<Out, Bits<5>>,
-    /// Granted.
+    /// Granted, if requested.
     pub gnt: Vec<Signal<In, Bit>>,
     /// The oldest results are gone.
     pub advance: Signal<Out, Bit>,
@@ -144,6 +146,7 @@ pub struct Writer {
     half_gap_gone: Signal<Local, Bits<6>>,
     avail: Signal<Local, Bit>,
     wants: Vec<Signal<Local, Bit>>,
+    open: Vec<Signal<Local, Bit>>,
     request: Vec<Signal<Local, Bit>>,
     granted: Vec<Signal<Local, Bit>>,
     written: Vec<Signal<Local, Bit>>,
@@ -176,7 +179,7 @@ impl Writer {
             clock: Default::default(),
             abort: Default::default(),
             take: Default::default(),
-            free: Default::default(),
+            free: many(2),
             followed: Default::default(),
             header: Default::default(),
             d_base: Default::default(),
@@ -198,6 +201,7 @@ impl Writer {
             single_queued: Default::default(),
             half_queued: Default::default(),
             req: many(2),
+            want: many(2),
             smem: Default::default(),
             addr: many(2),
             q: many(2),
@@ -257,6 +261,7 @@ impl Writer {
             half_gap_gone: Default::default(),
             avail: Default::default(),
             wants: many(2),
+            open: many(2),
             request: many(2),
             granted: many(2),
             written: many(2),
@@ -323,7 +328,8 @@ impl Logic for Writer {
 
         // Instruction in hand, and the next one.
         self.load.next = self.next_valid.q.val() & (!self.valid.q.val() | self.finish.val());
-        self.free.next = !self.next_valid.q.val() | self.load.val();
+        self.free[0].next = !self.next_valid.q.val() | !self.valid.q.val();
+        self.free[1].next = self.kind.q.val() != 3;
         if self.load.val() {
             self.next_valid.d.next = false;
         }
@@ -409,11 +415,14 @@ impl Logic for Writer {
             & (self.half_there.val() | ((self.kind.q.val() != 0) & !self.copy.q.val()));
         for i in 0..2 {
             self.taken[i].clock.next = self.clock.val();
-            self.request[i].next = self.avail.val() & self.wants[i].val() & !self.taken[i].q.val();
-            self.granted[i].next = self.request[i].val() & self.gnt[i].val();
+            self.open[i].next = self.wants[i].val() & !self.taken[i].q.val();
+            self.request[i].next = self.avail.val() & self.open[i].val();
+            self.granted[i].next = self.open[i].val() & self.gnt[i].val();
+            self.want[i].next = self.valid.q.val() & self.open[i].val();
             self.written[i].next = !self.wants[i].val() | self.taken[i].q.val() | self.granted[i].val();
-            self.taken[i].d.next =
-                (self.taken[i].q.val() | self.granted[i].val()) & !self.gone.val() & !self.abort.val();
+            self.taken[i].d.next = (self.taken[i].q.val() | (self.avail.val() & self.granted[i].val()))
+                & !self.gone.val()
+                & !self.abort.val();
             self.req[i].next = self.request[i].val();
             self.addr[i].next = self.walk[i].addr.val();
             self.q[i].next = self.walk[i].q.val();

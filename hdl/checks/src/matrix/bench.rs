@@ -166,6 +166,7 @@ impl Logic for Top {
         self.engine.x_gnt.next = self.memory.r_gnt[1].val();
         self.engine.x_trap.next = self.memory.r_trap[1].val();
         self.memory.w_req[0].next = self.engine.out_req.val();
+        self.memory.w_want[0].next = self.engine.out_req.val();
         self.memory.w_smem[0].next = self.engine.out_smem.val();
         self.memory.w_addr[0].next = self.engine.out_addr.val();
         self.memory.w_q[0].next = self.engine.out_q.val();
@@ -192,6 +193,7 @@ impl Logic for Top {
         }
         for c in 0..3 {
             self.memory.w_req[c + 1].next = self.w_req[c].val();
+            self.memory.w_want[c + 1].next = self.w_req[c].val();
             self.memory.w_smem[c + 1].next = self.w_smem.val();
             self.memory.w_addr[c + 1].next = self.w_addr.val();
             self.memory.w_q[c + 1].next = self.w_q.val();
