@@ -95,7 +95,7 @@ fn hello_words(protocol: u32) -> Vec<u32> {
     w[hello::MAGIC] = HELLO_MAGIC;
     w[hello::PROTOCOL] = protocol;
     w[hello::ISA] = ISA_VERSION;
-    w[hello::LANES] = m.lanes | m.vector_lanes << 8 | 3 << 16;
+    w[hello::LANES] = m.size_word();
     w[hello::HMEM_WORDS] = m.hmem_words;
     w[hello::SMEM_WORDS] = m.smem_words;
     w[hello::MASK_BITS] = m.mask_bits;
