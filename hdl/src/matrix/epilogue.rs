@@ -6,7 +6,8 @@
 //!  mask address ─> mask RAM ──────┘                         mask bit = value > 0   non-finite lane
 //! ```
 //!
-//! Nothing here can stall: the memory grants every write of the matrix engine at once.
+//! Nothing here can stall: the memory grants every write of the matrix engine at once. With a memory latency above 2 the mask's bits
+//! are written a cycle later than shown; whether they are out of range is said when it was.
 
 use crate::float::SingleToHalf;
 use crate::matrix::Widen;

@@ -329,6 +329,7 @@ impl Logic for Writer {
         // Instruction in hand, and the next one.
         self.load.next = self.next_valid.q.val() & (!self.valid.q.val() | self.finish.val());
         self.free[0].next = !self.next_valid.q.val() | !self.valid.q.val();
+        // what a scalar register is written by has one vector, so that its write is its end
         self.free[1].next = self.kind.q.val() != 3;
         if self.load.val() {
             self.next_valid.d.next = false;
