@@ -10,7 +10,8 @@ pub struct Machine {
     /// L: cycles of the array's adder, 2..=4, by which its rows are skewed. More make a faster clock and slower thin products.
     pub adder_latency: u32,
     /// Cycles from a read's grant to its data, 2..=4. A large FPGA needs more than two: 3 puts a register between the rows of an
-    /// access and the banks, 4 another one between the banks and whoever asked. Reads and writes stay in order.
+    /// access and the banks, 4 another one between the banks and whoever asked. Reads and writes stay in order. The soft core's
+    /// way to its slaves is longer by as much, since it is the same device.
     pub memory_latency: u32,
     /// FP16 elements in `hmem`, both planes together. A multiple of `2 * lanes`.
     pub hmem_words: u32,

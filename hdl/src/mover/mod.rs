@@ -147,6 +147,10 @@ pub struct Mover {
 
     /// Elements on their way, a stage a cycle: bit 0 there is one, bit 1 it does not exist, bit 2 it is the last.
     way: Vec<DFF<Bits<3>>>,
+    /// A read waits for its grant here, at memory latencies above two: bit 0 there is one, bit 1 it is the last.
+    asking: Vec<DFF<Bits<2>>>,
+    asked_at: Vec<DFF<Bits<20>>>,
+    asks: Signal<Local, Bits<2>>,
     /// Elements, or words of the ring, that were asked for and have not come.
     in_flight: DFF<Bits<3>>,
     from_program: DFF<Bits<32>>,
@@ -190,13 +194,23 @@ pub struct Mover {
     gotten: Signal<Local, Bits<32>>,
     ring_next: Signal<Local, Bits<16>>,
     _m: usize,
+    _waits: usize,
 }
 
 impl Mover {
     /// The mover of `machine`.
     pub fn new(machine: &Machine) -> Self {
         let m = machine.memory_latency as usize;
-        Mover { limits: Limits::new(machine), way: many(m), _m: m, ..Default::default() }
+        let waits = usize::from(m > 2);
+        Mover {
+            limits: Limits::new(machine),
+            way: many(m),
+            asking: many(waits),
+            asked_at: many(waits),
+            _m: m,
+            _waits: waits,
+            ..Default::default()
+        }
     }
 }
 
@@ -316,10 +330,39 @@ impl Logic for Mover {
             & (!self.exists.val()
                 | (self.r_gnt.val() & !self.in_program.q.val())
                 | (self.pm_gnt.val() & self.in_program.q.val()));
+        self.asks.next = bits::<2>(0);
+        for i in 0..self._waits {
+            // Who is granted depends on all that ask, and what is next on the grant: here the two are a cycle apart.
+            self.asking[i].clock.next = self.clock.val();
+            self.asked_at[i].clock.next = self.clock.val();
+            self.asking[i].d.next = self.asking[i].q.val();
+            self.asked_at[i].d.next = self.asked_at[i].q.val();
+            self.asks.next = self.asking[i].q.val();
+            self.r_req.next = self.asks.val().get_bit(0);
+            self.r_addr.next = self.asked_at[i].q.val();
+            self.read_taken.next = self.read_ok.val()
+                & !self.asks.val().get_bit(0)
+                & (!self.exists.val() | !self.in_program.q.val() | self.pm_gnt.val());
+        }
         self.departing.next = bit_cast::<3, 1>(self.read_taken.val().into())
             | (bit_cast::<3, 1>((!self.exists.val()).into()) << 1)
             | (bit_cast::<3, 1>(self.ends.val().into()) << 2);
         self.way[0].d.next = self.departing.val();
+        for i in 0..self._waits {
+            if self.asks.val().get_bit(0) {
+                self.way[0].d.next = bits::<3>(0);
+                if self.r_gnt.val() {
+                    self.way[0].d.next = (bit_cast::<3, 2>(self.asks.val()) & 1)
+                        | (bit_cast::<3, 1>(self.asks.val().get_bit(1).into()) << 2);
+                    self.asking[i].d.next = bits::<2>(0);
+                }
+            } else if self.read_taken.val() & self.exists.val() & !self.in_program.q.val() {
+                self.way[0].d.next = bits::<3>(0);
+                self.asking[i].d.next =
+                    bit_cast::<2, 1>(self.read_taken.val().into()) | (bit_cast::<2, 1>(self.ends.val().into()) << 1);
+                self.asked_at[i].d.next = self.address.q.val();
+            }
+        }
         for i in 1..self._m {
             self.way[i].d.next = self.way[i - 1].q.val();
         }
@@ -517,6 +560,9 @@ impl Logic for Mover {
             self.out_valid.d.next = false;
             for i in 0..self._m {
                 self.way[i].d.next = bits::<3>(0);
+            }
+            for i in 0..self._waits {
+                self.asking[i].d.next = bits::<2>(0);
             }
             self.in_flight.d.next = bits::<3>(0);
             self.arriving.d.next = false;

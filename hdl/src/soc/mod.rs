@@ -6,6 +6,7 @@ mod board;
 mod bus;
 mod cpu;
 mod primitives;
+mod request;
 mod serial;
 mod top;
 
@@ -13,6 +14,7 @@ pub use board::Board;
 pub use bus::Bus;
 pub use cpu::Cpu;
 pub use primitives::{ClockGate, FirmwareRam};
+pub use request::RequestRegister;
 pub use serial::SerialSoc;
 pub use top::{Soc, SocOptions};
 

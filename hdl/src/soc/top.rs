@@ -2,7 +2,7 @@
 //!
 //! Read with the picture in `ARCHITECTURE.md`. The kernel below is wiring only: each block of lines is one arrow of that picture.
 
-use super::{Board, Bus, ClockGate, Cpu, FirmwareRam};
+use super::{Board, Bus, ClockGate, Cpu, FirmwareRam, RequestRegister};
 use crate::comment;
 use crate::control::Control;
 use crate::link::Link;
@@ -62,6 +62,7 @@ pub struct Soc {
     pub panic_valid: Signal<Out, Bit>,
     cpu: Cpu,
     ram: FirmwareRam,
+    asking: RequestRegister,
     bus: Bus,
     board: Board,
     link: Link,
@@ -106,6 +107,7 @@ impl Soc {
             panic_valid: Default::default(),
             cpu: Default::default(),
             ram: FirmwareRam::new(machine.firmware_bytes),
+            asking: RequestRegister::new(machine.memory_latency as usize - 2),
             bus: Default::default(),
             board: Default::default(),
             link: Link::new(machine),
@@ -129,7 +131,7 @@ impl Logic for Soc {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module soc");
-        clock!(self, clock, cpu, ram, bus, board, link, mover, control, memory, matrix_gate, vector_gate);
+        clock!(self, clock, cpu, ram, asking, bus, board, link, mover, control, memory, matrix_gate, vector_gate);
         clock!(self, clock, read_pc1, write_pc1);
 
         // soft core, its RAM and its bus
@@ -140,38 +142,44 @@ impl Logic for Soc {
         self.bus.i_address.next = self.cpu.i_address.val();
         self.ram.i_address.next = self.bus.i_fetch.val();
         self.cpu.i_data.next = self.ram.i_data.val();
-        self.bus.d_request.next = self.cpu.d_request.val();
-        self.bus.d_write.next = self.cpu.d_write.val();
-        self.bus.d_address.next = self.cpu.d_address.val();
-        self.bus.d_select.next = self.cpu.d_select.val();
+        self.asking.request.next = self.cpu.d_request.val();
+        self.asking.write.next = self.cpu.d_write.val();
+        self.asking.address.next = self.cpu.d_address.val();
+        self.asking.select.next = self.cpu.d_select.val();
+        self.asking.wdata.next = self.cpu.d_wdata.val();
+        self.asking.ack.next = self.bus.d_ack.val();
+        self.bus.d_request.next = self.asking.bus_request.val();
+        self.bus.d_write.next = self.asking.bus_write.val();
+        self.bus.d_address.next = self.asking.bus_address.val();
+        self.bus.d_select.next = self.asking.bus_select.val();
         self.cpu.d_ack.next = self.bus.d_ack.val();
         self.cpu.d_rdata.next = self.bus.d_rdata.val();
         self.ram.d_enable.next = self.bus.ram.val();
         self.ram.d_address.next = self.cpu.d_address.val();
         self.ram.d_write.next = self.bus.ram_write.val();
-        self.ram.d_wdata.next = self.cpu.d_wdata.val();
+        self.ram.d_wdata.next = self.asking.bus_wdata.val();
         self.bus.ram_rdata.next = self.ram.d_rdata.val();
 
         // registers
         self.control.sel.next = self.bus.sel_control.val();
         self.control.we.next = self.bus.we.val();
         self.control.addr.next = self.bus.addr.val();
-        self.control.wdata.next = self.cpu.d_wdata.val();
+        self.control.wdata.next = self.asking.bus_wdata.val();
         self.bus.control_rdata.next = self.control.rdata.val();
         self.mover.sel.next = self.bus.sel_mover.val();
         self.mover.we.next = self.bus.we.val();
         self.mover.addr.next = self.bus.addr.val();
-        self.mover.wdata.next = self.cpu.d_wdata.val();
+        self.mover.wdata.next = self.asking.bus_wdata.val();
         self.bus.mover_rdata.next = self.mover.rdata.val();
         self.link.sel.next = self.bus.sel_link.val();
         self.link.we.next = self.bus.we.val();
         self.link.addr.next = self.bus.addr.val();
-        self.link.wdata.next = self.cpu.d_wdata.val();
+        self.link.wdata.next = self.asking.bus_wdata.val();
         self.bus.link_rdata.next = self.link.rdata.val();
         self.board.sel.next = self.bus.sel_board.val();
         self.board.we.next = self.bus.we.val();
         self.board.addr.next = self.bus.addr.val();
-        self.board.wdata.next = self.cpu.d_wdata.val();
+        self.board.wdata.next = self.asking.bus_wdata.val();
         self.leds.next = self.board.leds.val();
         self.overflow.next = (self.matrix.flag_set.val() != 0) | (self.vector.flag_set.val() != 0);
         self.panic.next = self.board.panic.val();
@@ -193,7 +201,7 @@ impl Logic for Soc {
         self.bus.rx_rdata.next = self.link.ring_data.val();
         self.link.bus_write.next = self.bus.tx_write.val();
         self.link.bus_write_at.next = self.bus.ring_at.val();
-        self.link.bus_write_data.next = self.cpu.d_wdata.val();
+        self.link.bus_write_data.next = self.asking.bus_wdata.val();
         self.link.mover_read.next = self.mover.rx_req.val();
         self.link.mover_read_at.next = self.mover.rx_addr.val();
         self.mover.rx_gnt.next = self.link.mover_read_grant.val();

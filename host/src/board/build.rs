@@ -13,11 +13,14 @@ use systole_verilator::{Options, ensure_folder, vexriscv_verilog};
 
 use super::Board;
 use super::carry;
+use super::floorplan::{Assigned, Floorplan};
 use super::report::{Summary, Utilisation};
 use crate::error::{Error, Result};
 
 /// The synthesised design, in its stage's folder.
 pub(super) const NETLIST: &str = "netlist.json";
+/// The placed design, in its stage's folder.
+const PLACED: &str = "placed.json";
 /// The routed design, in its stage's folder.
 const ROUTED: &str = "routed.config";
 /// What each stage may take. Routing a full FPGA takes an hour or two on a slow machine.
@@ -126,32 +129,72 @@ impl Flow {
         if let Some(reason) = used.excess(&has) {
             return Err(Error::DoesNotFit { what: format!("the design of {}", board.name), reason });
         }
-        let netlist = synthesis.folder.join(NETLIST);
-        let (target, constraints) = (self.target(board), board.constraints());
         let home = self.routing_home(board, synthesis);
         let stage = self.stage("place and route", &home, progress, |dir, progress| {
-            write(&dir.join("pins.lpf"), &constraints)?;
-            let mut arguments: Vec<String> = target.split(' ').map(String::from).collect();
-            bring(&netlist, dir)?;
-            arguments.extend(
-                [
-                    "--json",
-                    NETLIST,
-                    "--lpf",
-                    "pins.lpf",
-                    "--textcfg",
-                    ROUTED,
-                    "--report",
-                    "report.json",
-                    "--timing-allow-fail",
-                ]
-                .map(String::from),
-            );
+            let mut arguments = self.begin_placement(board, synthesis, &board.floorplan, dir, progress)?;
+            let router = board.fpga.router.name();
+            arguments.extend(["--router", router, "--textcfg", ROUTED, "--report", "report.json"].map(String::from));
             self.run(FpgaTool::Nextpnr, &arguments, dir, ROUTING_LIMIT, progress)
         })?;
         let path = stage.folder.join("report.json");
         let summary = Summary::of_report(&json(&path)?, used.lut4).ok_or_else(|| unreadable(&path))?;
         Ok((stage, summary))
+    }
+
+    /// Places a synthesised design with the sites of `floorplan`, and finds better ones. It routes nothing.
+    ///
+    /// # Errors
+    /// The design does not fit, or cannot be placed.
+    pub fn floorplan(
+        &self,
+        board: &Board,
+        synthesis: &Stage,
+        floorplan: &Floorplan,
+        progress: &mut dyn Progress,
+    ) -> Result<(Floorplan, Assigned)> {
+        let home = self.routing_home_of(board, synthesis, floorplan, "placement");
+        let stage = self.stage("placement", &home, progress, |dir, progress| {
+            let mut arguments = self.begin_placement(board, synthesis, floorplan, dir, progress)?;
+            // the placer that spreads cells as charges (Lu et al., ePlace, 2015): shortest wires, whatever the clock
+            arguments.extend(["--placer", "static", "--no-route", "--write", PLACED].map(String::from));
+            self.run(FpgaTool::Nextpnr, &arguments, dir, ROUTING_LIMIT, progress)
+        })?;
+        let path = stage.folder.join(PLACED);
+        Floorplan::of_placement(&json(&path)?, &board.fpga.device).map_err(|reason| Error::Malformed {
+            path,
+            format: "placed design",
+            reason,
+        })
+    }
+
+    /// Puts netlist and constraints into a folder, and says how nextpnr is called there.
+    fn begin_placement(
+        &self,
+        board: &Board,
+        synthesis: &Stage,
+        floorplan: &Floorplan,
+        dir: &Path,
+        progress: &mut dyn Progress,
+    ) -> systole_verilator::Result<Vec<String>> {
+        let netlist = synthesis.folder.join(NETLIST);
+        write(&dir.join("pins.lpf"), &board.constraints())?;
+        if floorplan.is_empty() {
+            bring(&netlist, dir)?;
+        } else {
+            let text = std::fs::read_to_string(&netlist).map_err(systole_verilator::Error::io("read", &netlist))?;
+            let bad = |e: serde_json::Error| systole_verilator::Error::BadTool {
+                what: "yosys",
+                path: netlist.clone(),
+                reason: e.to_string(),
+            };
+            let mut design: Value = serde_json::from_str(&text).map_err(bad)?;
+            let (found, named) = floorplan.apply(&mut design);
+            progress.line(&format!("floorplan: {found} of its {named} cells are in this design"));
+            write(&dir.join(NETLIST), &design.to_string())?;
+        }
+        let mut arguments: Vec<String> = self.target(board).split(' ').map(String::from).collect();
+        arguments.extend(["--json", NETLIST, "--lpf", "pins.lpf", "--timing-allow-fail"].map(String::from));
+        Ok(arguments)
     }
 
     /// Puts firmware into a routed design and packs it. `image` is a file of words as `$readmemh` reads them.
@@ -283,11 +326,16 @@ impl Flow {
     }
 
     fn routing_home(&self, board: &Board, synthesis: &Stage) -> PathBuf {
+        self.routing_home_of(board, synthesis, &board.floorplan, "routing")
+    }
+
+    fn routing_home_of(&self, board: &Board, synthesis: &Stage, floorplan: &Floorplan, stage: &str) -> PathBuf {
         // the synthesis' own folder is named by its content
         let name = synthesis.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let (constraints, target) = (board.constraints(), self.target(board));
-        let inputs = [&name, &constraints, &target, &self.tools.versions].map(String::as_bytes);
-        self.home(&board.name, "routing", &inputs)
+        let (constraints, target, sites) = (board.constraints(), self.target(board), floorplan.to_toml());
+        let router = board.fpga.router.name().to_string();
+        let inputs = [&name, &constraints, &target, &sites, &router, &self.tools.versions].map(String::as_bytes);
+        self.home(&board.name, stage, &inputs)
     }
 
     fn target(&self, board: &Board) -> String {

@@ -22,9 +22,10 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 use super::build::{NETLIST, write};
+use super::small_ram;
 
-/// Part of what a stage is named by: raised with every change of what [`pack`] makes of a netlist.
-pub const VERSION: &str = "carry chains packed, 1";
+/// Part of what a stage is named by: raised with every change of what becomes of a netlist here.
+pub const VERSION: &str = "carry chains packed, 1; addresses joined, 1";
 
 /// Packs `netlist.json` in the folder of a synthesis, and counts what it has then: `stat.json`, as yosys' `stat -json` does.
 ///
@@ -37,12 +38,14 @@ pub fn pack_folder(folder: &Path) -> systole_verilator::Result<()> {
     let mut netlist: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     drop(text);
     let packed = pack(&mut netlist).map_err(bad)?;
+    let cells = top(&mut netlist).map_err(bad)?["cells"].as_object_mut();
+    let joined = cells.map_or(0, small_ram::join);
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for cell in top(&mut netlist).map_err(bad)?["cells"].as_object().into_iter().flat_map(Map::values) {
         *kinds.entry(cell["type"].as_str().unwrap_or("?")).or_default() += 1;
     }
     let cells: u64 = kinds.iter().filter(|(kind, _)| !kind.starts_with('$')).map(|(_, n)| n).sum();
-    let stat = json!({"design": {"num_cells": cells, "num_cells_by_type": kinds}, "carry_chains": packed});
+    let stat = json!({"design": {"num_cells": cells, "num_cells_by_type": kinds}, "carry_chains": packed, "joined_address_pins": joined});
     write(&folder.join("stat.json"), &format!("{stat:#}\n"))?;
     write(&path, &netlist.to_string())
 }

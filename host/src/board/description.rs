@@ -7,18 +7,27 @@ use systole_hdl::board::{BoardOptions, PllSettings};
 use systole_isa::machine::Machine;
 use systole_isa::regs;
 
+use super::floorplan::Floorplan;
 use super::report::Capacity;
 use crate::error::{Error, Result};
 
 /// Rate of the serial port after power-on; the host asks for more.
 pub const BOOT_BAUD: u32 = 115_200;
 
-const BUILT_IN: [(&str, &str); 4] = [
-    ("ulx3s-85f", include_str!("../../../boards/ulx3s-85f/board.toml")),
-    ("ulx3s-45f", include_str!("../../../boards/ulx3s-45f/board.toml")),
-    ("ecp5-evn", include_str!("../../../boards/ecp5-evn/board.toml")),
-    ("orangecrab-25f", include_str!("../../../boards/orangecrab-25f/board.toml")),
+/// Name, `board.toml` and `floorplan.toml`.
+const BUILT_IN: [(&str, &str, &str); 4] = [
+    (
+        "ulx3s-85f",
+        include_str!("../../../boards/ulx3s-85f/board.toml"),
+        include_str!("../../../boards/ulx3s-85f/floorplan.toml"),
+    ),
+    ("ulx3s-45f", include_str!("../../../boards/ulx3s-45f/board.toml"), ""),
+    ("ecp5-evn", include_str!("../../../boards/ecp5-evn/board.toml"), ""),
+    ("orangecrab-25f", include_str!("../../../boards/orangecrab-25f/board.toml"), ""),
 ];
+
+/// The file beside a `board.toml` that holds its floorplan.
+pub const FLOORPLAN: &str = "floorplan.toml";
 
 /// A board.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +57,9 @@ pub struct Board {
     /// What can program it, best first.
     #[serde(default)]
     pub programmer: Vec<Programmer>,
+    /// Sites that are fixed before placement: `floorplan.toml` beside the description.
+    #[serde(skip)]
+    pub floorplan: Floorplan,
 }
 
 /// The FPGA.
@@ -63,6 +75,30 @@ pub struct Fpga {
     /// Options of the bitstream, as in a constraint file's `SYSCONFIG`.
     #[serde(default)]
     pub sysconfig: String,
+    /// nextpnr's router.
+    #[serde(default)]
+    pub router: Router,
+}
+
+/// nextpnr's routers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Router {
+    /// One wire after another, each at its best: for designs with room.
+    #[default]
+    Router1,
+    /// All wires again and again, at rising prices for what several want (PathFinder, McMurchie and Ebeling 1995): for full ones.
+    Router2,
+}
+
+impl Router {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Router::Router1 => "router1",
+            Router::Router2 => "router2",
+        }
+    }
 }
 
 /// Clocks.
@@ -200,15 +236,12 @@ impl Programmer {
 impl Board {
     /// The names of the boards that are built in.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name)
+        BUILT_IN.iter().map(|(name, ..)| *name)
     }
 
     /// All boards that are built in.
     pub fn all() -> Vec<Board> {
-        BUILT_IN
-            .iter()
-            .map(|(name, text)| Board::parse(text, Path::new(name)).expect("a built-in description is sound"))
-            .collect()
+        Board::names().map(|name| Board::named(name).expect("a built-in description is sound")).collect()
     }
 
     /// A board by its name.
@@ -216,8 +249,12 @@ impl Board {
     /// # Errors
     /// There is none of that name.
     pub fn named(name: &str) -> Result<Board> {
-        match BUILT_IN.iter().find(|(n, _)| *n == name) {
-            Some((_, text)) => Board::parse(text, Path::new(name)),
+        match BUILT_IN.iter().find(|(n, ..)| *n == name) {
+            Some((_, text, floorplan)) => {
+                let mut board = Board::parse(text, Path::new(name))?;
+                board.floorplan = Floorplan::parse(floorplan, Path::new(FLOORPLAN))?;
+                Ok(board)
+            }
             None => {
                 let known = Board::names().collect::<Vec<_>>().join(", ");
                 Err(Error::value("BOARD", name, format!("the boards are {known}; --board-file takes others")))
@@ -225,12 +262,18 @@ impl Board {
         }
     }
 
-    /// A board from a file.
+    /// A board from a file, and its floorplan if one lies beside it.
     ///
     /// # Errors
-    /// It cannot be read, or is no sound description.
+    /// One of them cannot be read, or is not sound.
     pub fn load(path: &Path) -> Result<Board> {
-        Board::parse(&std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)
+        let mut board = Board::parse(&std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)?;
+        let beside = path.with_file_name(FLOORPLAN);
+        if beside.is_file() {
+            let text = std::fs::read_to_string(&beside).map_err(Error::io("read", &beside))?;
+            board.floorplan = Floorplan::parse(&text, &beside)?;
+        }
+        Ok(board)
     }
 
     /// Reads a description; `path` names it in errors.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  board.toml ─> Board ─┬─> hdl::board::verilog ─> yosys ─> carry ─> nextpnr ─> ecpbram (firmware) ─> ecppack ─> .bit ─> programmer
-//!                       └─> constraints (.lpf) ───────────────────────^
+//!                       └─> constraints (.lpf), floorplan.toml ──────^
 //! ```
 //!
 //! Routing does not see the firmware: the design is placed and routed with a random image in the firmware RAM, which is
@@ -13,10 +13,13 @@ mod build;
 mod carry;
 mod description;
 mod flash;
+mod floorplan;
 pub mod netlist;
 mod report;
+mod small_ram;
 
 pub use build::{Built, Flow, Progress, Stage};
 pub use description::{Board, Fpga, Pin, Pins, Programmer, Usb};
 pub use flash::{Plan, Probe, flash};
+pub use floorplan::{Assigned, Floorplan};
 pub use report::{Capacity, Summary, Utilisation};

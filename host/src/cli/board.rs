@@ -12,6 +12,7 @@ use systole_hdl::emit::LINT_WAIVERS;
 use systole_verilator::{ModelSpec, Options, Verilator, vexriscv_verilog};
 
 use super::OutputArgs;
+use super::floorplan::FloorplanArgs;
 use crate::board::{Board, Built, Capacity, Flow, Plan, Progress, Stage, Utilisation, bench, flash, netlist};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,7 @@ pub(super) enum BoardCommand {
     Info(InfoArgs),
     Check(CheckArgs),
     Build(BuildArgs),
+    Floorplan(FloorplanArgs),
     Firmware(FirmwareArgs),
     Flash(FlashArgs),
 }
@@ -36,7 +38,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-struct WhichArgs {
+pub(super) struct WhichArgs {
     /// The board's name, from `systole board list`
     #[arg(value_name = "BOARD", required_unless_present = "board_file")]
     board: Option<String>,
@@ -46,7 +48,7 @@ struct WhichArgs {
 }
 
 impl WhichArgs {
-    fn board(&self) -> Result<Board> {
+    pub(super) fn board(&self) -> Result<Board> {
         match (&self.board_file, &self.board) {
             (Some(path), _) => Board::load(path),
             (None, Some(name)) => Board::named(name),
@@ -151,6 +153,7 @@ impl BoardCommand {
             BoardCommand::Info(a) => a.run(),
             BoardCommand::Check(a) => a.run(),
             BoardCommand::Build(a) => a.run(),
+            BoardCommand::Floorplan(a) => a.run(),
             BoardCommand::Firmware(a) => a.run(),
             BoardCommand::Flash(a) => a.run(),
         }
@@ -287,7 +290,7 @@ impl Stages {
         Stages { bar, shown, stage: String::new(), said: Instant::now() }
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 }

@@ -6,6 +6,7 @@ mod completions;
 mod devices;
 mod eval;
 mod export;
+mod floorplan;
 mod gemm;
 mod inspect;
 mod man;
