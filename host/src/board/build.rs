@@ -132,8 +132,7 @@ impl Flow {
         let home = self.routing_home(board, synthesis);
         let stage = self.stage("place and route", &home, progress, |dir, progress| {
             let mut arguments = self.begin_placement(board, synthesis, &board.floorplan, dir, progress)?;
-            let router = board.fpga.router.name();
-            arguments.extend(["--router", router, "--textcfg", ROUTED, "--report", "report.json"].map(String::from));
+            arguments.extend(["--textcfg", ROUTED, "--report", "report.json"].map(String::from));
             self.run(FpgaTool::Nextpnr, &arguments, dir, ROUTING_LIMIT, progress)
         })?;
         let path = stage.folder.join("report.json");
@@ -333,8 +332,7 @@ impl Flow {
         // the synthesis' own folder is named by its content
         let name = synthesis.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let (constraints, target, sites) = (board.constraints(), self.target(board), floorplan.to_toml());
-        let router = board.fpga.router.name().to_string();
-        let inputs = [&name, &constraints, &target, &sites, &router, &self.tools.versions].map(String::as_bytes);
+        let inputs = [&name, &constraints, &target, &sites, &self.tools.versions].map(String::as_bytes);
         self.home(&board.name, stage, &inputs)
     }
 

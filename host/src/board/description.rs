@@ -75,30 +75,6 @@ pub struct Fpga {
     /// Options of the bitstream, as in a constraint file's `SYSCONFIG`.
     #[serde(default)]
     pub sysconfig: String,
-    /// nextpnr's router.
-    #[serde(default)]
-    pub router: Router,
-}
-
-/// nextpnr's routers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Router {
-    /// One wire after another, each at its best: for designs with room.
-    #[default]
-    Router1,
-    /// All wires again and again, at rising prices for what several want (PathFinder, McMurchie and Ebeling 1995): for full ones.
-    Router2,
-}
-
-impl Router {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Router::Router1 => "router1",
-            Router::Router2 => "router2",
-        }
-    }
 }
 
 /// Clocks.
