@@ -78,11 +78,15 @@ impl Floorplan {
     /// Writes the sites into a netlist in yosys' JSON format. Returns how many of its cells were found there, and how many it names.
     pub fn apply(&self, netlist: &mut Value) -> (usize, usize) {
         let mut found = 0;
-        let sites: HashMap<String, &String> = self.sites.iter().map(|(name, site)| (plain(name), site)).collect();
+        let mut sites: HashMap<String, &String> = self.sites.iter().map(|(name, site)| (plain(name), site)).collect();
         for module in netlist["modules"].as_object_mut().into_iter().flat_map(|m| m.values_mut()) {
             for (name, cell) in module["cells"].as_object_mut().into_iter().flatten() {
                 let kind = cell["type"].as_str().unwrap_or_default();
-                if let (Some(site), true) = (sites.get(&plain(name)), KINDS.contains(&kind)) {
+                if !KINDS.contains(&kind) {
+                    continue;
+                }
+                // taken out: two names may be alike without their levels, and a site holds one cell
+                if let Some(site) = sites.remove(&plain(name)) {
                     cell["attributes"]["BEL"] = Value::from(site.as_str());
                     found += 1;
                 }
@@ -304,7 +308,7 @@ mod tests {
         )
         .unwrap();
         let mut netlist = json!({"modules": {"top": {"cells": {
-            "a.mul_p": {"type": "MULT18X18D", "attributes": {}}, "a.mul_q": {"type": "LUT4", "attributes": {}},
+            "a.mul_p": {"type": "MULT18X18D", "attributes": {}}, "a_mul.p": {"type": "MULT18X18D", "attributes": {}}, "a.mul_q": {"type": "LUT4", "attributes": {}},
         }}}});
         assert_eq!(plan.apply(&mut netlist), (1, 2));
         assert_eq!(netlist["modules"]["top"]["cells"]["a.mul_p"]["attributes"]["BEL"], "X4/Y10/MULT18_0");
