@@ -125,10 +125,7 @@ impl Flow {
         used: &Utilisation,
         progress: &mut dyn Progress,
     ) -> Result<(Stage, Summary)> {
-        let has = board.capacity().expect("checked by parse");
-        if let Some(reason) = used.excess(&has) {
-            return Err(Error::DoesNotFit { what: format!("the design of {}", board.name), reason });
-        }
+        board.holds(used)?;
         let home = self.routing_home(board, synthesis);
         let stage = self.stage("place and route", &home, progress, |dir, progress| {
             let mut arguments = self.begin_placement(board, synthesis, &board.floorplan, dir, progress)?;
@@ -180,13 +177,7 @@ impl Flow {
         if floorplan.is_empty() {
             bring(&netlist, dir)?;
         } else {
-            let text = std::fs::read_to_string(&netlist).map_err(systole_verilator::Error::io("read", &netlist))?;
-            let bad = |e: serde_json::Error| systole_verilator::Error::BadTool {
-                what: "yosys",
-                path: netlist.clone(),
-                reason: e.to_string(),
-            };
-            let mut design: Value = serde_json::from_str(&text).map_err(bad)?;
+            let mut design = read_netlist(&netlist)?;
             let (found, named) = floorplan.apply(&mut design);
             progress.line(&format!("floorplan: {found} of its {named} cells are in this design"));
             write(&dir.join(NETLIST), &design.to_string())?;
@@ -435,6 +426,16 @@ fn bring(file: &Path, folder: &Path) -> systole_verilator::Result<()> {
     std::fs::hard_link(file, &here)
         .or_else(|_| std::fs::copy(file, &here).map(|_| ()))
         .map_err(systole_verilator::Error::io("copy", file))
+}
+
+/// A netlist in yosys' JSON format.
+pub(super) fn read_netlist(path: &Path) -> systole_verilator::Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(systole_verilator::Error::io("read", path))?;
+    serde_json::from_str(&text).map_err(|e| systole_verilator::Error::BadTool {
+        what: "yosys",
+        path: path.into(),
+        reason: e.to_string(),
+    })
 }
 
 pub(super) fn write(path: &Path, text: &str) -> systole_verilator::Result<()> {

@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-use super::build::{NETLIST, write};
+use super::build::{NETLIST, read_netlist, write};
 use super::small_ram;
 
 /// Part of what a stage is named by: raised with every change of what becomes of a netlist here.
@@ -33,10 +33,8 @@ pub const VERSION: &str = "carry chains packed, 1; addresses joined, 1";
 /// The netlist cannot be read, or is not one.
 pub fn pack_folder(folder: &Path) -> systole_verilator::Result<()> {
     let path = folder.join(NETLIST);
-    let text = std::fs::read_to_string(&path).map_err(systole_verilator::Error::io("read", &path))?;
+    let mut netlist = read_netlist(&path)?;
     let bad = |reason| systole_verilator::Error::BadTool { what: "yosys", path: path.clone(), reason };
-    let mut netlist: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
-    drop(text);
     let packed = pack(&mut netlist).map_err(bad)?;
     let cells = top(&mut netlist).map_err(bad)?["cells"].as_object_mut();
     let joined = cells.map_or(0, small_ram::join);

@@ -8,7 +8,7 @@ use systole_isa::machine::Machine;
 use systole_isa::regs;
 
 use super::floorplan::Floorplan;
-use super::report::Capacity;
+use super::report::{Capacity, Utilisation};
 use crate::error::{Error, Result};
 
 /// Rate of the serial port after power-on; the host asks for more.
@@ -75,6 +75,11 @@ pub struct Fpga {
     /// Options of the bitstream, as in a constraint file's `SYSCONFIG`.
     #[serde(default)]
     pub sysconfig: String,
+}
+
+/// A device's size: its name without the family's.
+pub(super) fn size(device: &str) -> &str {
+    device.strip_prefix("um5g-").or(device.strip_prefix("um-")).unwrap_or(device)
 }
 
 /// Clocks.
@@ -331,8 +336,18 @@ impl Board {
 
     /// What the FPGA has; `None` for a device that does not exist.
     pub fn capacity(&self) -> Option<Capacity> {
-        let size = self.fpga.device.strip_prefix("um5g-").or(self.fpga.device.strip_prefix("um-"));
-        Capacity::of(size.unwrap_or(&self.fpga.device))
+        Capacity::of(size(&self.fpga.device))
+    }
+
+    /// Whether what synthesis used is there.
+    ///
+    /// # Errors
+    /// It is not, with numbers.
+    pub fn holds(&self, used: &Utilisation) -> Result<()> {
+        match used.excess(&self.capacity().expect("checked by parse")) {
+            Some(reason) => Err(Error::DoesNotFit { what: format!("the design of {}", self.name), reason }),
+            None => Ok(()),
+        }
     }
 
     /// What the hardware is built with.

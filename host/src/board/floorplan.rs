@@ -17,6 +17,7 @@ use pathfinding::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::description::size;
 use crate::error::{Error, Result};
 
 /// The kinds of cell whose sites are fixed.
@@ -192,8 +193,7 @@ fn place(bel: &str) -> Option<(i64, i64)> {
 /// All sites for a kind of cell. Rows and columns as in Project Trellis' database: four block RAMs or two pairs of multipliers
 /// every nine columns, but for the gap that the clock tree takes.
 fn sites(device: &str, kind: &str) -> Option<Vec<Site>> {
-    let size = device.strip_prefix("um5g-").or(device.strip_prefix("um-")).unwrap_or(device);
-    let (blocks, before_gap, gap, ram_rows, multiplier_rows): (i64, i64, i64, &[i64], &[i64]) = match size {
+    let (blocks, before_gap, gap, ram_rows, multiplier_rows): (i64, i64, i64, &[i64], &[i64]) = match size(device) {
         "12k" | "25k" => (7, 3, 11, &[25, 37], &[13]),
         "45k" => (9, 4, 11, &[10, 34, 58], &[22, 46]),
         "85k" => (13, 7, 11, &[22, 46, 70, 82], &[10, 34, 58]),

@@ -349,10 +349,8 @@ impl CheckArgs {
         let flow = Flow::new(options, 1)?;
         let mut stages = Stages::new(&self.output);
         let (_, used) = flow.synthesise(&board, &mut stages)?;
+        board.holds(&used)?;
         let capacity = board.capacity().expect("checked by parse");
-        if let Some(reason) = used.excess(&capacity) {
-            return Err(Error::DoesNotFit { what: format!("the design of {}", board.name), reason });
-        }
         let netlist = if self.simulate {
             let mut say = |text: &str| stages.say(text);
             let spec = netlist::model_for(&board.machine());

@@ -1,6 +1,5 @@
 //! `systole board floorplan`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,7 +9,8 @@ use systole_verilator::Options;
 use super::OutputArgs;
 use super::board::{Stages, WhichArgs};
 use crate::board::{Assigned, Floorplan, Flow};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::npy::write_atomically;
 
 /// Choose the sites of block RAMs and multipliers, for `board build` to keep
 ///
@@ -50,9 +50,7 @@ impl FloorplanArgs {
         let flow = Flow::new(Options::workspace(), self.seed)?;
         let mut stages = Stages::new(&self.output);
         let (synthesis, used) = flow.synthesise(&board, &mut stages)?;
-        if let Some(reason) = used.excess(&board.capacity().expect("checked by parse")) {
-            return Err(Error::DoesNotFit { what: format!("the design of {}", board.name), reason });
-        }
+        board.holds(&used)?;
         let mut plan = if self.afresh { Floorplan::default() } else { board.floorplan.clone() };
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
@@ -61,8 +59,7 @@ impl FloorplanArgs {
             plan = better;
             rounds.push(assigned);
             // what a round found is worth keeping even if the next one is stopped
-            let mut file = std::fs::File::create(&self.out).map_err(Error::io("write", &self.out))?;
-            file.write_all(plan.to_toml().as_bytes()).map_err(Error::io("write", &self.out))?;
+            write_atomically(&self.out, plan.to_toml().as_bytes())?;
         }
         drop(stages);
         let found = Found { board: board.name, rounds, floorplan: self.out };
