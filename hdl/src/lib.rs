@@ -3,6 +3,7 @@
 pub mod array;
 pub mod board;
 pub mod control;
+pub mod delay;
 pub mod emit;
 pub mod float;
 pub mod formal;

@@ -9,8 +9,8 @@
 //! ```
 
 use crate::array::{P_IN, p_out};
+use crate::delay::DelayLine;
 use crate::float::HalfToSingle;
-use crate::matrix::DelayLine;
 use crate::memory::{Bank, many};
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;

@@ -1,7 +1,8 @@
 //! The matrix engine: all its parts, wired.
 
-use super::{Columns, DelayLine, DelayRam, Epilogue, Issue, Loader, Streamer};
+use super::{Columns, Epilogue, Issue, Loader, Streamer};
 use crate::array::{SystolicArray, p_out};
+use crate::delay::{DelayLine, DelayRam};
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;

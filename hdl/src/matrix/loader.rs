@@ -13,7 +13,7 @@
 //! other at least as fast as the wave comes down, so a wave that starts behind row 0 never overtakes the loader.
 
 use crate::array::{P_IN, W_SLOTS, w_hold};
-use crate::matrix::DelayLine;
+use crate::delay::DelayLine;
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -101,10 +101,11 @@ pub struct Loader {
     old: DFF<Bits<2>>,
     copy: DFF<Bits<8>>,
     timer: Vec<DFF<Bits<8>>>,
-    p1: DFF<Bits<20>>,
-    p2: DFF<Bits<20>>,
-    p3: DFF<Bits<20>>,
+    sent: Signal<Local, Bits<20>>,
+    /// Tokens, while what they ask for is read.
     way: DelayLine<20>,
+    arrived: Signal<Local, Bits<20>>,
+    p3: DFF<Bits<20>>,
     data: Vec<DFF<Bits<16>>>,
     mine: Signal<Local, Bits<8>>,
     early: Vec<Signal<Local, Bit>>,
@@ -149,7 +150,7 @@ pub struct Loader {
     lane: Vec<Constant<Bits<5>>>,
     id: Vec<Constant<Bits<2>>>,
     _n: usize,
-    _more: usize,
+    _m: usize,
 }
 
 impl Loader {
@@ -211,10 +212,10 @@ impl Loader {
             old: Default::default(),
             copy: Default::default(),
             timer: many(W_SLOTS),
-            p1: Default::default(),
-            p2: Default::default(),
+            sent: Default::default(),
+            way: DelayLine::new(m),
+            arrived: Default::default(),
             p3: Default::default(),
-            way: DelayLine::new(m - 2),
             data: many(n),
             mine: Default::default(),
             early: many(W_SLOTS),
@@ -259,7 +260,7 @@ impl Loader {
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             id: (0..4).map(|i| Constant::new(bits(i))).collect(),
             _n: n,
-            _more: m - 2,
+            _m: m,
         }
     }
 }
@@ -271,7 +272,7 @@ impl Logic for Loader {
             self, clock, run, m, k, block, group, outer, hop, stride, init, n_left, tile_left, tiles, m_left, k_left
         );
         dff_setup!(self, clock, first, in_bias, vec, row, slot, limit, fresh, a_group, a_next, a_k, a_tile, a_row);
-        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p1, p2, p3, padding);
+        dff_setup!(self, clock, b_group, b_next, b_tile, b_base, b_block, held, old, copy, p3, padding);
         clock!(self, clock, way);
         self.active.next = self.run.q.val();
         // Slot timers: a closed tile's slot counts down while its wave passes the rows.
@@ -498,20 +499,20 @@ impl Logic for Loader {
         self.token.next = (bit_cast::<20, 2>(self.slot.q.val()) << 15)
             | (bit_cast::<20, 5>(self.row.q.val()) << 10)
             | bit_cast::<20, 8>(self.vec.q.val());
-        self.p1.d.next = bits::<20>(0);
+        self.sent.next = bits::<20>(0);
         if self.step.val() {
-            self.p1.d.next = self.token.val() | 0x80000;
+            self.sent.next = self.token.val() | 0x80000;
             if self.in_bias.q.val() {
-                self.p1.d.next = self.token.val() | 0xc0000;
+                self.sent.next = self.token.val() | 0xc0000;
             } else if self.padding.q.val() {
-                self.p1.d.next = self.token.val() | 0xa0000;
+                self.sent.next = self.token.val() | 0xa0000;
             }
         }
-        self.way.x.next = self.p1.q.val();
-        for k in self._more..(self._more + 1) {
-            self.p2.d.next = self.way.tap[k].val();
+        self.way.x.next = self.sent.val();
+        for k in self._m..(self._m + 1) {
+            self.arrived.next = self.way.tap[k].val();
         }
-        self.p3.d.next = self.p2.q.val();
+        self.p3.d.next = self.arrived.val();
         self.bias_we.next = self.p3.q.val().get_bit(19) & self.p3.q.val().get_bit(18);
         self.bias_addr.next = (bit_cast::<20, 2>(self.p3.q.val().get_bits::<2>(15)) << self.bias_shift.val())
             | bit_cast::<20, 8>(self.p3.q.val().get_bits::<8>(0));
@@ -522,9 +523,9 @@ impl Logic for Loader {
                 & (self.p3.q.val().get_bits::<5>(10) == self.lane[i].val());
             self.data[i].clock.next = self.clock.val();
             self.data[i].d.next = self.data[i].q.val();
-            if self.p2.q.val().get_bit(19) {
+            if self.arrived.val().get_bit(19) {
                 self.data[i].d.next = self.rdata[i].val().get_bits::<16>(0);
-                if self.p2.q.val().get_bit(17) {
+                if self.arrived.val().get_bit(17) {
                     self.data[i].d.next = bits::<16>(0x8000);
                 }
             }

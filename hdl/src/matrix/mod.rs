@@ -19,7 +19,6 @@
 //! end of an instruction. Once granted, a row runs through at a fixed delay: nothing behind the streamer stalls.
 
 mod columns;
-mod delay;
 mod engine;
 mod epilogue;
 mod issue;
@@ -27,7 +26,6 @@ mod loader;
 mod streamer;
 
 pub use columns::{Columns, TokenRow, Widen};
-pub use delay::{DelayLine, DelayRam};
 pub use engine::MatrixEngine;
 pub use epilogue::Epilogue;
 pub use issue::Issue;

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::array::{P_IN, p_out};
-use crate::matrix::DelayLine;
+use crate::delay::DelayLine;
 use crate::memory::many;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -106,9 +106,10 @@ pub struct Streamer {
     loaded: DFF<Bits<3>>,
     flying: DFF<Bits<10>>,
     step_rows: DFF<Bits<10>>,
-    p1: DFF<Bits<32>>,
-    p2: DFF<Bits<32>>,
+    sent: Signal<Local, Bits<32>>,
+    /// Tokens, while what they ask for is read.
     way: DelayLine<32>,
+    arrived: Signal<Local, Bits<32>>,
     a1: DFF<Bits<32>>,
     b1: DFF<Bits<32>>,
     c1: DFF<Bits<32>>,
@@ -154,7 +155,7 @@ pub struct Streamer {
     lane: Vec<Constant<Bits<5>>>,
     _n: usize,
     _land: usize,
-    _more: usize,
+    _m: usize,
 }
 
 impl Streamer {
@@ -223,9 +224,9 @@ impl Streamer {
             loaded: Default::default(),
             flying: Default::default(),
             step_rows: Default::default(),
-            p1: Default::default(),
-            p2: Default::default(),
-            way: DelayLine::new(m - 2),
+            sent: Default::default(),
+            way: DelayLine::new(m),
+            arrived: Default::default(),
             a1: Default::default(),
             b1: Default::default(),
             c1: Default::default(),
@@ -271,7 +272,7 @@ impl Streamer {
             lane: (0..n).map(|i| Constant::new(bits(i as u64))).collect(),
             _n: n,
             _land: period(n, l) - 1,
-            _more: m - 2,
+            _m: m,
         }
     }
 }
@@ -296,7 +297,7 @@ impl Logic for Streamer {
             o_row,
             mask_shift
         );
-        dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, p1, p2, a1, b1, c1);
+        dff_setup!(self, clock, acc_tile, acc_row, pc_reg, loaded, flying, step_rows, a1, b1, c1);
         clock!(self, clock, landing, way);
         self.active.next = self.run.q.val();
         // May a row go?
@@ -535,10 +536,10 @@ impl Logic for Streamer {
             | (bit_cast::<32, 2>(self.head.q.val().get_bits::<2>(21)) << 28);
         self.word_b.next =
             bit_cast::<32, 20>(self.mask_addr.val()) | (bit_cast::<32, 3>(self.head.q.val().get_bits::<3>(23)) << 20);
-        self.p1.d.next = self.word_p.val();
+        self.sent.next = self.word_p.val();
         self.a1.d.next = self.word_a.val();
         if self.go.val() {
-            self.p1.d.next = self.word_p.val() | 0x400;
+            self.sent.next = self.word_p.val() | 0x400;
             if self.last_k.val() {
                 self.a1.d.next = self.word_a.val() | 0x80000000u64;
                 if self.finish.val() {
@@ -551,20 +552,20 @@ impl Logic for Streamer {
         self.info_a.next = self.a1.q.val();
         self.info_b.next = self.b1.q.val();
         self.info_c.next = self.c1.q.val();
-        self.way.x.next = self.p1.q.val();
-        for k in self._more..(self._more + 1) {
-            self.p2.d.next = self.way.tap[k].val();
+        self.way.x.next = self.sent.val();
+        for k in self._m..(self._m + 1) {
+            self.arrived.next = self.way.tap[k].val();
         }
-        self.token.next = self.p2.q.val();
+        self.token.next = self.arrived.val();
         for i in 0..self._n {
             // Lanes beyond k stream +0.
             self.padded[i].next = bits::<16>(0);
-            if self.lane[i].val() < self.p2.q.val().get_bits::<5>(13) {
+            if self.lane[i].val() < self.arrived.val().get_bits::<5>(13) {
                 self.padded[i].next = self.rdata[i].val().get_bits::<16>(0);
             }
             self.act_bits[i].half.next = self.padded[i].val();
-            self.act_bits[i].tag.next = self.p2.q.val().get_bits::<2>(11);
-            self.act_bits[i].valid.next = self.p2.q.val().get_bit(10);
+            self.act_bits[i].tag.next = self.arrived.val().get_bits::<2>(11);
+            self.act_bits[i].valid.next = self.arrived.val().get_bit(10);
             self.act[i].next = self.act_bits[i].word.val();
         }
     }

@@ -1,6 +1,7 @@
 //! One plane: N banks, one read and one write access per cycle.
 
 use super::{AddressUnit, Bank, RotateDown, RotateUp, many};
+use crate::delay::DelayLine;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 
@@ -60,8 +61,6 @@ pub struct Plane {
     r_bad2: DFF<Bit>,
     r_off2: DFF<Bits<19>>,
     r_q2: DFF<Bits<16>>,
-    r_phase2: DFF<Bits<4>>,
-    r_bcast2: DFF<Bit>,
     w_valid: DFF<Bit>,
     w_off: DFF<Bits<19>>,
     w_q: DFF<Bits<16>>,
@@ -77,8 +76,8 @@ pub struct Plane {
     turn_in: RotateUp<32>,
     bank: Vec<Bank>,
     row_r: Vec<DFF<Bits<20>>>,
-    phase_r: Vec<DFF<Bits<4>>>,
-    bcast_r: Vec<DFF<Bit>>,
+    phase_way: DelayLine<4>,
+    bcast_way: DelayLine<1>,
     phase_back: Signal<Local, Bits<4>>,
     bcast_back: Signal<Local, Bit>,
     row_w: Vec<DFF<Bits<20>>>,
@@ -88,8 +87,7 @@ pub struct Plane {
     _n: usize,
     _v: usize,
     _early: usize,
-    _more: usize,
-    _more_one: usize,
+    _way: usize,
     _late: usize,
 }
 
@@ -126,8 +124,6 @@ impl Plane {
             r_bad2: Default::default(),
             r_off2: Default::default(),
             r_q2: Default::default(),
-            r_phase2: Default::default(),
-            r_bcast2: Default::default(),
             w_valid: Default::default(),
             w_off: Default::default(),
             w_q: Default::default(),
@@ -143,8 +139,8 @@ impl Plane {
             turn_in: RotateUp::new(n),
             bank: (0..n).map(|_| Bank::new(words / n, width)).collect(),
             row_r: many(early),
-            phase_r: many(latency - 2),
-            bcast_r: many(latency - 2),
+            phase_way: DelayLine::new(latency - 1),
+            bcast_way: DelayLine::new(latency - 1),
             phase_back: Default::default(),
             bcast_back: Default::default(),
             row_w: many(early),
@@ -154,8 +150,7 @@ impl Plane {
             _n: n,
             _v: v,
             _early: early,
-            _more: latency - 2,
-            _more_one: (latency - 2).min(1),
+            _way: latency - 1,
             _late: late,
         }
     }
@@ -165,9 +160,10 @@ impl Logic for Plane {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_bad2, r_off2, r_q2, r_phase2, r_bcast2, w_valid,
-            w_off, w_q, w_count, w_bad2, w_off2, w_q2
+            self, clock, r_valid, r_off, r_q, r_count, r_bcast, r_bad2, r_off2, r_q2, w_valid, w_off, w_q, w_count,
+            w_bad2, w_off2, w_q2
         );
+        clock!(self, clock, phase_way, bcast_way);
         self.r_valid.d.next = self.read.val();
         self.w_valid.d.next = self.write.val();
         // The rest of an access is latched only when there is one: an idle plane stays still.
@@ -189,8 +185,6 @@ impl Logic for Plane {
         self.r_unit.off.next = self.r_off.q.val();
         self.r_unit.q.next = self.r_q.q.val();
         self.r_unit.count.next = self.r_count.q.val();
-        self.r_phase2.d.next = self.r_unit.phase.val();
-        self.r_bcast2.d.next = self.r_bcast.q.val();
         self.r_bad2.d.next = self.r_valid.q.val() & self.r_unit.trap.val();
         self.read_trap.next = self.r_bad2.q.val();
         self.r_off2.d.next = self.r_off.q.val();
@@ -224,21 +218,11 @@ impl Logic for Plane {
             self.rdata[i].next = self.turn_back.y[i].val();
         }
         // How the data are to be turned goes along with them.
-        self.phase_back.next = self.r_phase2.q.val();
-        self.bcast_back.next = self.r_bcast2.q.val();
-        for i in 0..self._more_one {
-            self.phase_r[i].d.next = self.r_phase2.q.val();
-            self.bcast_r[i].d.next = self.r_bcast2.q.val();
-        }
-        for i in 1..self._more {
-            self.phase_r[i].d.next = self.phase_r[i - 1].q.val();
-            self.bcast_r[i].d.next = self.bcast_r[i - 1].q.val();
-        }
-        for i in 0..self._more {
-            self.phase_r[i].clock.next = self.clock.val();
-            self.bcast_r[i].clock.next = self.clock.val();
-            self.phase_back.next = self.phase_r[i].q.val();
-            self.bcast_back.next = self.bcast_r[i].q.val();
+        self.phase_way.x.next = self.r_unit.phase.val();
+        self.bcast_way.x.next = bit_cast::<1, 1>(self.r_bcast.q.val().into());
+        for k in self._way..(self._way + 1) {
+            self.phase_back.next = self.phase_way.tap[k].val();
+            self.bcast_back.next = self.bcast_way.tap[k].val().get_bit(0);
         }
         self.turn_back.by.next = self.phase_back.val();
         for i in 0..self._v {

@@ -190,6 +190,13 @@ pub struct Mover {
     pop: Signal<Local, Bit>,
     pushed: Signal<Local, Bits<32>>,
     read_ok: Signal<Local, Bit>,
+    /// An element that exists is asked for, and where.
+    wanted: Signal<Local, Bit>,
+    wanted_at: Signal<Local, Bits<20>>,
+    /// The memory it lies in grants it.
+    granted: Signal<Local, Bit>,
+    /// The element at hand may be passed on: it is granted, or may wait for its grant elsewhere, or does not exist.
+    accepted: Signal<Local, Bit>,
     read_taken: Signal<Local, Bit>,
     gotten: Signal<Local, Bits<32>>,
     ring_next: Signal<Local, Bits<16>>,
@@ -321,16 +328,14 @@ impl Logic for Mover {
         self.waiting.next = self.fill_level.q.val() + self.in_flight.q.val();
         self.room.next = self.waiting.val() < 4;
         self.read_ok.next = self.moving.val() & self.to_ring.q.val() & self.room.val();
-        self.r_req.next = self.read_ok.val() & self.exists.val() & !self.in_program.q.val();
-        self.r_smem.next = self.in_smem.q.val();
-        self.r_addr.next = self.address.q.val();
-        self.pm_req.next = self.read_ok.val() & self.exists.val() & self.in_program.q.val();
-        self.pm_raddr.next = self.address.q.val().get_bits::<16>(0);
-        self.read_taken.next = self.read_ok.val()
-            & (!self.exists.val()
-                | (self.r_gnt.val() & !self.in_program.q.val())
-                | (self.pm_gnt.val() & self.in_program.q.val()));
+        self.wanted.next = self.read_ok.val() & self.exists.val();
+        self.wanted_at.next = self.address.q.val();
+        self.granted.next = self.r_gnt.val();
+        if self.in_program.q.val() {
+            self.granted.next = self.pm_gnt.val();
+        }
         self.asks.next = bits::<2>(0);
+        self.accepted.next = self.granted.val() | !self.exists.val();
         for i in 0..self._waits {
             // Who is granted depends on all that ask, and what is next on the grant: here the two are a cycle apart.
             self.asking[i].clock.next = self.clock.val();
@@ -338,12 +343,16 @@ impl Logic for Mover {
             self.asking[i].d.next = self.asking[i].q.val();
             self.asked_at[i].d.next = self.asked_at[i].q.val();
             self.asks.next = self.asking[i].q.val();
-            self.r_req.next = self.asks.val().get_bit(0);
-            self.r_addr.next = self.asked_at[i].q.val();
-            self.read_taken.next = self.read_ok.val()
-                & !self.asks.val().get_bit(0)
-                & (!self.exists.val() | !self.in_program.q.val() | self.pm_gnt.val());
+            self.wanted.next = self.asks.val().get_bit(0);
+            self.wanted_at.next = self.asked_at[i].q.val();
+            self.accepted.next = !self.asks.val().get_bit(0);
         }
+        self.read_taken.next = self.read_ok.val() & self.accepted.val();
+        self.r_req.next = self.wanted.val() & !self.in_program.q.val();
+        self.r_smem.next = self.in_smem.q.val();
+        self.r_addr.next = self.wanted_at.val();
+        self.pm_req.next = self.wanted.val() & self.in_program.q.val();
+        self.pm_raddr.next = self.wanted_at.val().get_bits::<16>(0);
         self.departing.next = bit_cast::<3, 1>(self.read_taken.val().into())
             | (bit_cast::<3, 1>((!self.exists.val()).into()) << 1)
             | (bit_cast::<3, 1>(self.ends.val().into()) << 2);
@@ -351,12 +360,12 @@ impl Logic for Mover {
         for i in 0..self._waits {
             if self.asks.val().get_bit(0) {
                 self.way[0].d.next = bits::<3>(0);
-                if self.r_gnt.val() {
+                if self.granted.val() {
                     self.way[0].d.next = (bit_cast::<3, 2>(self.asks.val()) & 1)
                         | (bit_cast::<3, 1>(self.asks.val().get_bit(1).into()) << 2);
                     self.asking[i].d.next = bits::<2>(0);
                 }
-            } else if self.read_taken.val() & self.exists.val() & !self.in_program.q.val() {
+            } else if self.read_taken.val() & self.exists.val() {
                 self.way[0].d.next = bits::<3>(0);
                 self.asking[i].d.next =
                     bit_cast::<2, 1>(self.read_taken.val().into()) | (bit_cast::<2, 1>(self.ends.val().into()) << 1);

@@ -11,9 +11,8 @@
 //! the next one does not begin.
 
 use crate::comment;
-use crate::memory::many;
+use crate::delay::DelayLine;
 use rust_hdl_core::prelude::*;
-use rust_hdl_widgets::prelude::*;
 
 /// Passes the core's data requests to [`super::Bus`], some cycles later.
 #[derive(LogicBlock)]
@@ -42,14 +41,14 @@ pub struct RequestRegister {
     pub bus_select: Signal<Out, Bits<4>>,
     /// What it writes.
     pub bus_wdata: Signal<Out, Bits<32>>,
-    valid: Vec<DFF<Bit>>,
-    writes: Vec<DFF<Bit>>,
-    at: Vec<DFF<Bits<30>>>,
-    bytes: Vec<DFF<Bits<4>>>,
-    word: Vec<DFF<Bits<32>>>,
+    valid: DelayLine<1>,
+    writes: DelayLine<1>,
+    at: DelayLine<30>,
+    bytes: DelayLine<4>,
+    word: DelayLine<32>,
     under_way: Signal<Local, Bit>,
     _count: usize,
-    _first: usize,
+    _any: usize,
 }
 
 impl RequestRegister {
@@ -68,14 +67,14 @@ impl RequestRegister {
             bus_address: Default::default(),
             bus_select: Default::default(),
             bus_wdata: Default::default(),
-            valid: many(count),
-            writes: many(count),
-            at: many(count),
-            bytes: many(count),
-            word: many(count),
+            valid: DelayLine::new(count),
+            writes: DelayLine::new(count),
+            at: DelayLine::new(count),
+            bytes: DelayLine::new(count),
+            word: DelayLine::new(count),
             under_way: Default::default(),
             _count: count,
-            _first: count.min(1),
+            _any: count.min(1),
         }
     }
 }
@@ -84,43 +83,28 @@ impl Logic for RequestRegister {
     #[hdl_gen]
     fn update(&mut self) {
         comment!("module request_register");
-        self.bus_request.next = self.request.val();
-        self.bus_write.next = self.write.val();
-        self.bus_address.next = self.address.val();
-        self.bus_select.next = self.select.val();
-        self.bus_wdata.next = self.wdata.val();
-        for i in 0..self._count {
-            self.valid[i].clock.next = self.clock.val();
-            self.writes[i].clock.next = self.clock.val();
-            self.at[i].clock.next = self.clock.val();
-            self.bytes[i].clock.next = self.clock.val();
-            self.word[i].clock.next = self.clock.val();
-            self.bus_request.next = self.valid[i].q.val();
-            self.bus_write.next = self.writes[i].q.val();
-            self.bus_address.next = self.at[i].q.val();
-            self.bus_select.next = self.bytes[i].q.val();
-            self.bus_wdata.next = self.word[i].q.val();
-        }
+        clock!(self, clock, valid, writes, at, bytes, word);
         // the core lets go a cycle after its acknowledge: it is not asked before
-        self.under_way.next = self.ack.val();
-        for i in 0..self._count {
-            if self.valid[i].q.val() {
+        self.under_way.next = false;
+        for _i in 0..self._any {
+            self.under_way.next = self.ack.val();
+        }
+        for i in 1..(self._count + 1) {
+            if self.valid.tap[i].val().get_bit(0) {
                 self.under_way.next = true;
             }
         }
-        for i in 0..self._first {
-            self.valid[i].d.next = self.request.val() & !self.under_way.val();
-            self.writes[i].d.next = self.write.val();
-            self.at[i].d.next = self.address.val();
-            self.bytes[i].d.next = self.select.val();
-            self.word[i].d.next = self.wdata.val();
-        }
-        for i in 1..self._count {
-            self.valid[i].d.next = self.valid[i - 1].q.val();
-            self.writes[i].d.next = self.writes[i - 1].q.val();
-            self.at[i].d.next = self.at[i - 1].q.val();
-            self.bytes[i].d.next = self.bytes[i - 1].q.val();
-            self.word[i].d.next = self.word[i - 1].q.val();
+        self.valid.x.next = bit_cast::<1, 1>((self.request.val() & !self.under_way.val()).into());
+        self.writes.x.next = bit_cast::<1, 1>(self.write.val().into());
+        self.at.x.next = self.address.val();
+        self.bytes.x.next = self.select.val();
+        self.word.x.next = self.wdata.val();
+        for i in self._count..(self._count + 1) {
+            self.bus_request.next = self.valid.tap[i].val().get_bit(0);
+            self.bus_write.next = self.writes.tap[i].val().get_bit(0);
+            self.bus_address.next = self.at.tap[i].val();
+            self.bus_select.next = self.bytes.tap[i].val();
+            self.bus_wdata.next = self.word.tap[i].val();
         }
     }
 }
