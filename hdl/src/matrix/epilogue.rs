@@ -67,6 +67,7 @@ pub struct Epilogue {
     a1: DFF<Bits<32>>,
     a2: DFF<Bits<32>>,
     a3: DFF<Bits<32>>,
+    last3: DFF<Bits<4>>,
     b1: DFF<Bits<32>>,
     b2: DFF<Bits<32>>,
     b3: DFF<Bits<32>>,
@@ -157,6 +158,7 @@ impl Epilogue {
             a1: Default::default(),
             a2: Default::default(),
             a3: Default::default(),
+            last3: Default::default(),
             b1: Default::default(),
             b2: Default::default(),
             b3: Default::default(),
@@ -219,8 +221,8 @@ impl Logic for Epilogue {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, a1, a2, a3, b1, b2, b3, c1, c2, c3, phase1, read_bad1, mask_bad, mask_pc, mask_off, mask_q,
-            bad4, lane4, addr4, q4, product4, pc4, flag4
+            self, clock, a1, a2, a3, last3, b1, b2, b3, c1, c2, c3, phase1, read_bad1, mask_bad, mask_pc, mask_off,
+            mask_q, bad4, lane4, addr4, q4, product4, pc4, flag4
         );
         self.a1.d.next = self.info_a.val();
         self.a2.d.next = self.a1.q.val();
@@ -235,6 +237,7 @@ impl Logic for Epilogue {
         self.reading.off.next = self.info_b.val().get_bits::<19>(0);
         self.reading.q.next = self.info_c.val().get_bits::<16>(0);
         self.reading.count.next = self.info_a.val().get_bits::<5>(20);
+        self.reading.last.next = bit_cast::<4, 5>(self.info_a.val().get_bits::<5>(20) - 1);
         self.phase1.d.next = self.reading.phase.val();
         self.turn_back.by.next = self.phase1.q.val();
         self.mask_read.next = self.info_a.val().get_bit(31)
@@ -253,6 +256,8 @@ impl Logic for Epilogue {
         self.writing.off.next = self.b3.q.val().get_bits::<19>(0);
         self.writing.q.next = self.c3.q.val().get_bits::<16>(0);
         self.writing.count.next = self.a3.q.val().get_bits::<5>(20);
+        self.last3.d.next = bit_cast::<4, 5>(self.a2.q.val().get_bits::<5>(20) - 1);
+        self.writing.last.next = self.last3.q.val();
         self.turn_in.by.next = self.writing.phase.val();
         self.mask_write.next = self.write3.val() & self.b3.q.val().get_bit(21);
         self.mask_go.next = self.mask_write.val() & !self.writing.trap.val();

@@ -30,6 +30,8 @@ pub struct AddressUnit {
     pub q: Signal<In, Bits<16>>,
     /// Enabled lanes.
     pub count: Signal<In, Bits<5>>,
+    /// The last of them, `count − 1` (anything if there is none): it begins the longest way, so a client may know it earlier.
+    pub last: Signal<In, Bits<4>>,
     /// The row that each bank accesses.
     pub row: Vec<Signal<Out, Bits<20>>>,
     /// Whether the lane that falls into this bank is enabled.
@@ -52,7 +54,6 @@ pub struct AddressUnit {
     high: Signal<Local, Bits<20>>,
     multiple: Vec<Signal<Local, Bits<20>>>,
     origin: Vec<Signal<Local, Bits<20>>>,
-    last: Signal<Local, Bits<5>>,
     last16: Signal<Local, Bits<16>>,
     far: Signal<Local, Bits<32>>,
     far_sign: Signal<Local, Bits<20>>,
@@ -76,6 +77,7 @@ impl AddressUnit {
             off: Default::default(),
             q: Default::default(),
             count: Default::default(),
+            last: Default::default(),
             row: many(n),
             enable: many(n),
             phase: Default::default(),
@@ -94,7 +96,6 @@ impl AddressUnit {
             high: Default::default(),
             multiple: many(n),
             origin: many(n),
-            last: Default::default(),
             last16: Default::default(),
             far: Default::default(),
             far_sign: Default::default(),
@@ -161,8 +162,7 @@ impl Logic for AddressUnit {
             self.enable[i].next = self.rotate.y[i].val().get_bit(0);
         }
         // The last enabled lane, in full. A negative row is far out of range.
-        self.last.next = self.count.val() - 1;
-        self.last16.next = bit_cast::<16, 5>(self.last.val()) & bit_cast::<16, 19>(self.last_bank.val());
+        self.last16.next = bit_cast::<16, 4>(self.last.val()) & bit_cast::<16, 19>(self.last_bank.val());
         self.far.next = self.last16.val() * self.q.val();
         self.far_sign.next = bits::<20>(0);
         if self.q.val().get_bit(15) {

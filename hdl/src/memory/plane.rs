@@ -185,6 +185,7 @@ impl Logic for Plane {
         self.r_unit.off.next = self.r_off.q.val();
         self.r_unit.q.next = self.r_q.q.val();
         self.r_unit.count.next = self.r_count.q.val();
+        self.r_unit.last.next = bit_cast::<4, 5>(self.r_count.q.val() - 1);
         self.r_bad2.d.next = self.r_valid.q.val() & self.r_unit.trap.val();
         self.read_trap.next = self.r_bad2.q.val();
         self.r_off2.d.next = self.r_off.q.val();
@@ -194,6 +195,7 @@ impl Logic for Plane {
         self.w_unit.off.next = self.w_off.q.val();
         self.w_unit.q.next = self.w_q.q.val();
         self.w_unit.count.next = self.w_count.q.val();
+        self.w_unit.last.next = bit_cast::<4, 5>(self.w_count.q.val() - 1);
         self.w_bad2.d.next = self.w_valid.q.val() & self.w_unit.trap.val();
         self.write_trap.next = self.w_bad2.q.val();
         self.w_off2.d.next = self.w_off.q.val();

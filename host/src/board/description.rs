@@ -22,7 +22,11 @@ const BUILT_IN: [(&str, &str, &str); 4] = [
         include_str!("../../../boards/ulx3s-85f/floorplan.toml"),
     ),
     ("ulx3s-45f", include_str!("../../../boards/ulx3s-45f/board.toml"), ""),
-    ("ecp5-evn", include_str!("../../../boards/ecp5-evn/board.toml"), ""),
+    (
+        "ecp5-evn",
+        include_str!("../../../boards/ecp5-evn/board.toml"),
+        include_str!("../../../boards/ecp5-evn/floorplan.toml"),
+    ),
     ("orangecrab-25f", include_str!("../../../boards/orangecrab-25f/board.toml"), ""),
 ];
 
@@ -75,6 +79,13 @@ pub struct Fpga {
     /// Options of the bitstream, as in a constraint file's `SYSCONFIG`.
     #[serde(default)]
     pub sysconfig: String,
+    /// The seed of place and route that `build` uses: one that is known to reach the clock.
+    #[serde(default = "first_seed")]
+    pub seed: u32,
+}
+
+fn first_seed() -> u32 {
+    1
 }
 
 /// A device's size: its name without the family's.

@@ -81,6 +81,21 @@ pub(super) struct CheckArgs {
     output: OutputArgs,
 }
 
+/// Which placement.
+#[derive(Debug, Args)]
+pub(super) struct SeedArgs {
+    /// Seed of place and route, from 1 on; another may reach another clock [default: the board's own, see `board info`]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+}
+
+impl SeedArgs {
+    /// The flow with this seed.
+    pub(super) fn flow(&self, board: &Board) -> Result<Flow> {
+        Flow::new(Options::workspace(), self.seed.unwrap_or(board.fpga.seed))
+    }
+}
+
 /// Make the bitstream: synthesis, place and route, firmware, packing
 ///
 /// What has been done before is taken from target/systole/boards. A large FPGA takes an hour or more without native tools.
@@ -88,9 +103,8 @@ pub(super) struct CheckArgs {
 pub(super) struct BuildArgs {
     #[command(flatten)]
     which: WhichArgs,
-    /// Seed of place and route; another may reach another clock
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u32,
+    #[command(flatten)]
+    seed: SeedArgs,
     /// Make the bitstream even if its clock is not reached
     #[arg(long)]
     allow_slow: bool,
@@ -112,9 +126,8 @@ pub(super) struct FirmwareArgs {
     /// The firmware: 32-bit words in hexadecimal, one a line [default: the firmware of this repository, compiled]
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// The seed that the board was built with
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u32,
+    #[command(flatten)]
+    seed: SeedArgs,
     /// Also copy the bitstream here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -139,9 +152,8 @@ pub(super) struct FlashArgs {
     /// Say what would be run, and run nothing
     #[arg(long)]
     dry_run: bool,
-    /// The seed that the board was built with
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u32,
+    #[command(flatten)]
+    seed: SeedArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -206,6 +218,7 @@ struct Info {
     line: Line,
     package: String,
     speed: u8,
+    seed: u32,
     capacity: Capacity,
     hmem_elements: u32,
     smem_elements: u32,
@@ -231,6 +244,7 @@ impl InfoArgs {
             line: line(&b),
             package: b.fpga.package.clone(),
             speed: b.fpga.speed,
+            seed: b.fpga.seed,
             capacity: b.capacity().expect("checked by parse"),
             hmem_elements: m.hmem_words,
             smem_elements: m.smem_words,
@@ -244,7 +258,7 @@ impl InfoArgs {
         };
         self.output.print(&info, |i| {
             format!(
-                "{} ({})\nFPGA         {} in {}, speed {}: {} logic cells, {} multipliers, {} block RAMs\n\
+                "{} ({})\nFPGA         {} in {}, speed {}: {} logic cells, {} multipliers, {} block RAMs; seed {}\n\
                  machine      N = {}, V = {} at {} MHz; {} FP16 and {} FP32 elements, {} words of program, {} bytes of firmware\n\
                  programmer   {}; USB {}\npins from    {}\nnote         {}",
                 i.line.title,
@@ -255,6 +269,7 @@ impl InfoArgs {
                 i.capacity.logic_cells,
                 i.capacity.multipliers,
                 i.capacity.block_rams,
+                i.seed,
                 i.line.lanes,
                 i.line.vector_lanes,
                 i.line.core_mhz,
@@ -408,7 +423,7 @@ fn lint(options: &Options, board: &Board) -> Result<usize> {
 impl BuildArgs {
     fn run(self) -> Result<()> {
         let board = self.which.board()?;
-        let flow = Flow::new(Options::workspace(), self.seed)?;
+        let flow = self.seed.flow(&board)?;
         let mut stages = Stages::new(&self.output);
         let built = flow.build(&board, None, self.allow_slow, &mut stages)?;
         drop(stages);
@@ -424,12 +439,12 @@ impl BuildArgs {
 impl FirmwareArgs {
     fn run(self) -> Result<()> {
         let board = self.which.board()?;
-        let flow = Flow::new(Options::workspace(), self.seed)?;
+        let flow = self.seed.flow(&board)?;
         let mut stages = Stages::new(&self.output);
         if !flow.is_routed(&board, &mut stages)? {
             return Err(Error::Board {
                 board: board.name.clone(),
-                reason: format!("no routed design of this version with seed {} is there", self.seed),
+                reason: format!("no routed design of this version with seed {} is there", flow.seed),
                 help: format!("run `systole board build {}` once", board.name),
             });
         }
@@ -474,7 +489,7 @@ impl FlashArgs {
                 return Err(Error::io("read", path)(missing));
             }
             None => {
-                let flow = Flow::new(Options::workspace(), self.seed)?;
+                let flow = self.seed.flow(&board)?;
                 flow.build(&board, None, false, &mut Stages::new(&self.output))?.bitstream
             }
         };

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use systole_verilator::Options;
 
 use super::OutputArgs;
-use super::board::{Stages, WhichArgs};
-use crate::board::{Assigned, Floorplan, Flow};
+use super::board::{SeedArgs, Stages, WhichArgs};
+use crate::board::{Assigned, Floorplan};
 use crate::error::Result;
 use crate::npy::write_atomically;
 
@@ -30,9 +29,8 @@ pub(super) struct FloorplanArgs {
     /// Write it here
     #[arg(long, value_name = "FILE.toml")]
     out: PathBuf,
-    /// Seed of the placement
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u32,
+    #[command(flatten)]
+    seed: SeedArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -47,7 +45,7 @@ struct Found {
 impl FloorplanArgs {
     pub(super) fn run(self) -> Result<()> {
         let board = self.which.board()?;
-        let flow = Flow::new(Options::workspace(), self.seed)?;
+        let flow = self.seed.flow(&board)?;
         let mut stages = Stages::new(&self.output);
         let (synthesis, used) = flow.synthesise(&board, &mut stages)?;
         board.holds(&used)?;
@@ -59,7 +57,12 @@ impl FloorplanArgs {
             plan = better;
             rounds.push(assigned);
             // what a round found is worth keeping even if the next one is stopped
-            write_atomically(&self.out, plan.to_toml().as_bytes())?;
+            let text = format!(
+                "# Sites of block RAMs and multipliers. `systole board floorplan {}` goes on from here.\n{}",
+                board.name,
+                plan.to_toml()
+            );
+            write_atomically(&self.out, text.as_bytes())?;
         }
         drop(stages);
         let found = Found { board: board.name, rounds, floorplan: self.out };
