@@ -451,6 +451,13 @@ mod tests {
     }
 
     #[test]
+    fn a_board_keeps_the_seed_that_reaches_its_clock() {
+        let seed = |text: &str| Board::parse(text, Path::new("my.toml")).unwrap().fpga.seed;
+        assert_eq!(seed(BUILT_IN[1].1), 1);
+        assert_eq!(seed(&with("speed = 6", "speed = 6\nseed = 7")), 7);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (find, replace, says) in [
             ("lanes = 4\n", "lanes = 5\n", "lanes must be 2, 4, 8 or 16"),

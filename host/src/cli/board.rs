@@ -84,7 +84,7 @@ pub(super) struct CheckArgs {
 /// Which placement.
 #[derive(Debug, Args)]
 pub(super) struct SeedArgs {
-    /// Seed of place and route, from 1 on; another may reach another clock [default: the board's own, see `board info`]
+    /// Seed of place and route; another may reach another clock [default: the board's own, see `board info`]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
 }
