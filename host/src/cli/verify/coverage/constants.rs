@@ -176,7 +176,7 @@ mod tests {
     fn a_bit_is_tied_if_it_is_in_every_instance() {
         let text =
             "module a (\n);\nendmodule\nmodule soc (\n  input x\n);\n  a one (\n  );\n  a two (\n  );\nendmodule\n";
-        let net = |bits: &str| (serde_json::from_str::<Net>(&format!("{{\"bits\": {bits}}}")).unwrap());
+        let net = |bits: &str| serde_json::from_str::<Net>(&format!("{{\"bits\": {bits}}}")).unwrap();
         let nets = [
             ("one.w", net("[\"0\", 4, \"0\", \"0\"]")),
             ("two.w", net("[\"0\", \"1\", 5, \"1\"]")),
